@@ -1,0 +1,80 @@
+"""Chatwright takes a folder of text to an aligned chat model of your own.
+
+    import chatwright as cw
+
+    corpus = cw.corpus("books/", "out/corpus")
+    tok = cw.tokenizer(corpus, "out/tok", vocab_size=8192)
+    base = cw.pretrain(corpus, tok, "out/base", model="qwen3-5m", minutes=10)
+    chat = cw.sft(base, "chats.jsonl", "out/chat")
+    for piece in cw.Chat(chat).stream("Why is the sky blue?"):
+        print(piece, end="")
+
+Every verb takes and returns runs, which are directories. Nothing heavy is imported before a verb is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chatwright.errors import UserError
+    from chatwright.generation.text import Chat
+    from chatwright.recipes.chat import chat
+    from chatwright.recipes.corpus import corpus
+    from chatwright.recipes.generate import generate
+    from chatwright.recipes.list import list_names
+    from chatwright.recipes.pretrain import pretrain
+    from chatwright.recipes.questions import questions
+    from chatwright.recipes.quickstart import quickstart
+    from chatwright.recipes.sft import sft
+    from chatwright.recipes.show import show
+    from chatwright.recipes.tokenizer import tokenizer
+    from chatwright.runs import Run
+
+_PUBLIC = {
+    "Chat": "chatwright.generation.text",
+    "Run": "chatwright.runs",
+    "UserError": "chatwright.errors",
+    "chat": "chatwright.recipes.chat",
+    "corpus": "chatwright.recipes.corpus",
+    "generate": "chatwright.recipes.generate",
+    "list_names": "chatwright.recipes.list",
+    "pretrain": "chatwright.recipes.pretrain",
+    "questions": "chatwright.recipes.questions",
+    "quickstart": "chatwright.recipes.quickstart",
+    "sft": "chatwright.recipes.sft",
+    "show": "chatwright.recipes.show",
+    "tokenizer": "chatwright.recipes.tokenizer",
+}
+__all__ = [
+    "Chat",
+    "Run",
+    "UserError",
+    "chat",
+    "corpus",
+    "generate",
+    "list_names",
+    "pretrain",
+    "questions",
+    "quickstart",
+    "sft",
+    "show",
+    "tokenizer",
+]
+
+try:
+    __version__ = version("chatwright")
+except PackageNotFoundError:
+    __version__ = "0+source"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'chatwright' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,75 @@
+"""Names to things: every model, objective, optimizer, schedule, corpus source and verb, looked up when used.
+
+A table maps a name to `"module:attribute"`, so that listing names imports nothing. A plug-in adds its own by an
+entry point of the group `chatwright.<kind>`, for example `chatwright.objective`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from chatwright.errors import UserError, did_you_mean
+
+TABLES: dict[str, dict[str, str]] = {
+    "verb": {
+        "quickstart": "chatwright.recipes.quickstart:quickstart",
+        "corpus": "chatwright.recipes.corpus:corpus",
+        "questions": "chatwright.recipes.questions:questions",
+        "tokenizer": "chatwright.recipes.tokenizer:tokenizer",
+        "pretrain": "chatwright.recipes.pretrain:pretrain",
+        "sft": "chatwright.recipes.sft:sft",
+        "generate": "chatwright.recipes.generate:generate",
+        "chat": "chatwright.recipes.chat:chat",
+        "show": "chatwright.recipes.show:show",
+        "list": "chatwright.recipes.list:list_names",
+    },
+    "corpus_source": {
+        "python": "chatwright.corpora.python_docs:documents",
+    },
+    "corpus_operator": {
+        "repair": "chatwright.corpora.repair:repair_documents",
+        "exact_dedup": "chatwright.corpora.dedup:drop_exact_duplicates",
+    },
+    "model": {
+        "qwen3": "chatwright.models.decoder:Decoder",
+    },
+    "objective": {
+        "causal": "chatwright.objectives.causal:Causal",
+        "chat": "chatwright.objectives.chat:SupervisedChat",
+    },
+    "optimizer": {
+        "adamw": "chatwright.optim.adamw:AdamW",
+        "muon": "chatwright.optim.muon:Muon",
+    },
+    "schedule": {
+        "wsd": "chatwright.optim.schedules:WarmupStableDecay",
+        "cosine": "chatwright.optim.schedules:Cosine",
+        "constant": "chatwright.optim.schedules:Constant",
+    },
+}
+
+
+def kinds() -> list[str]:
+    """The kinds of thing that have names."""
+    return list(TABLES)
+
+
+@cache
+def table(kind: str) -> dict[str, str]:
+    """All names of one kind, ours and the plug-ins', each with its `module:attribute`."""
+    if kind not in TABLES:
+        raise UserError(f"there is no kind of thing called {kind!r}{did_you_mean(kind, TABLES)}")
+    plugins = {point.name: point.value for point in entry_points(group=f"chatwright.{kind}")}
+    return {**plugins, **TABLES[kind]}
+
+
+def lookup(kind: str, name: str) -> Any:
+    """The thing of that kind and name, imported now; an unknown name answers with the nearest one."""
+    known = table(kind)
+    if name not in known:
+        raise UserError(f"unknown {kind.replace('_', ' ')} {name!r}{did_you_mean(name, known)}")
+    module, _, attribute = known[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,275 @@
+"""A question maker: from documentation entries to chats that ask what a name does.
+
+The answer to a question is the first sentence of the documentation, the same English sentence in
+whatever language the question is put. Training goes in rounds: a round asks every question exactly once,
+and from round to round each question comes back in another phrasing and language.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypedDict
+
+from chatwright.corpora.python_docs import Entry
+
+# A call as documentation writes it, up to its parenthesis: `chain(*iterables)`, `class Fraction(...)`.
+_CALL = re.compile(r"(?:class |async |await )?[\w.*]+\(")
+_ARROW = re.compile(r"\s*(?:-{1,2}>|=>|->>|→)\s*")
+_DASH = re.compile(r"\s*(?:--?|:|—)\s+")
+# What a call returns, and then prose: `-> None.  Remove all items.`, `-> v, remove the key.`
+_VALUE_THEN_PROSE = re.compile(r"(?:[\w.\[\]()'\", |]{1,40}?)(?:[.,:;]| --?)\s+(?=\w+ \w+ \w+ \w+)")
+# The way pdb writes its commands: `tbreak [([filename:]lineno | function) [, condition]]`.
+_USAGE = re.compile(r"[a-z]+(?:\(\w+\))? \[.*(?:\n|$)")
+_UNDERLINE = re.compile(r"\s*([=~^*#_-])\1{2,}\s*$")
+_NOT_PROSE = re.compile(r"(?:>>> |\$Id|Copyright |[:@]param |\.\. |\*\*DEPRECATED\*\*|\w+ = \w+)")
+_LIST = re.compile(
+    r"\n\s*(?:>>>|[-*] |(?:Arg(?:ument)?s?|Parameters?|Returns?|Raises|Usage|Examples?|Note):\s)"
+)
+_SENTENCE_END = re.compile(r"[.!?]+[)\"'`\]*]*(?=\s|$)")
+_WORD_BEFORE = r"(?:^|[\s(\[\"'`/])"
+_NEVER_ENDS = re.compile(
+    _WORD_BEFORE + r"(?:e\.g|i\.e|eg|ie|vs|cf|viz|resp|fig|sec|ch|St|Dr|Mr|Ms|Mrs|E\.g|I\.e)\.$"
+)
+# These end a sentence only when the next word has a capital: `..., etc. The ...` but `etc. are`, `v. 3`.
+_MAY_END = re.compile(_WORD_BEFORE + r"(?:a\.k\.a|etc|approx|incl|esp|op|al|U\.S|[A-Za-z]|\d+|.*\.\.)\.\)?$")
+_FALLBACK_WORDS = 4
+
+# Steps through the phrasings, coprime to their numbers, so that neighbours do not get neighbouring phrasings.
+_SPREAD = 37
+_STRIDE = 29
+# Of the training chats, how many have random words around the name, or halves of two phrasings.
+_NOISE_SHARE = 0.2
+_CROSSED_SHARE = 0.2
+_MARKS = (("`", "`"), ('"', '"'), ("'", "'"), ("", "()"), ("“", "”"))
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+class Chat(TypedDict):
+    """A chat in OpenAI messages form."""
+
+    messages: list[Message]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A public name and the sentence that answers what it does."""
+
+    name: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class HeldOutChat:
+    """An evaluation row: a question in a phrasing that training never sees."""
+
+    language: str
+    phrasing: int
+    chat: Chat
+
+
+class _Wording(TypedDict):
+    openers: list[str]
+    closers: list[str]
+    noise: list[str]
+    phrasings: list[str]
+    held_out: list[str]
+
+
+_WORDINGS: Final[dict[str, _Wording]] = json.loads(
+    Path(__file__).with_name("questions_phrasings.json").read_text(encoding="utf-8")
+)
+LANGUAGES: Final[tuple[str, ...]] = tuple(_WORDINGS)
+PHRASINGS: Final[dict[str, tuple[str, ...]]] = {lang: tuple(w["phrasings"]) for lang, w in _WORDINGS.items()}
+_NOISE: Final = {lang: " ".join(w["noise"]).split() for lang, w in _WORDINGS.items()}
+HELD_OUT: Final[dict[str, tuple[str, ...]]] = {lang: tuple(w["held_out"]) for lang, w in _WORDINGS.items()}
+
+
+def questions(entries: Iterable[Entry]) -> list[Question]:
+    """A question for every module, class, function and method whose documentation holds a sentence."""
+    made: list[Question] = []
+    for entry in entries:
+        answer = None if entry.kind == "topic" else first_sentence(entry.doc)
+        if answer is not None:
+            made.append(Question(entry.name, answer))
+    return made
+
+
+def training_round(asked: Sequence[Question], seed: int, number: int) -> list[Chat]:
+    """Every question of `asked` once, in the order and wording of round `number` (from 0) under `seed`.
+
+    From round to round a question changes its language, and comes in all phrasings of a language before
+    one returns. The same arguments give the same chats on every machine.
+    """
+    rng = random.Random(f"chatwright-questions/{seed}/{number}")
+    order = list(range(len(asked)))
+    rng.shuffle(order)
+    return [_chat(_worded(asked[index].name, index, number, rng), asked[index].answer) for index in order]
+
+
+def held_out(asked: Iterable[Question]) -> Iterator[HeldOutChat]:
+    """Every question of `asked` in every held-out phrasing of every language."""
+    for question in asked:
+        for language, phrasings in HELD_OUT.items():
+            for number, phrasing in enumerate(phrasings):
+                chat = _chat(phrasing.format(name=question.name), question.answer)
+                yield HeldOutChat(language, number, chat)
+
+
+def _chat(asking: str, answer: str) -> Chat:
+    return {"messages": [{"role": "user", "content": asking}, {"role": "assistant", "content": answer}]}
+
+
+def _worded(name: str, index: int, number: int, rng: random.Random) -> str:
+    language = LANGUAGES[(index + number) % len(LANGUAGES)]
+    phrasings = PHRASINGS[language]
+    turn = number // len(LANGUAGES)
+    phrasing = phrasings[(index * _SPREAD + turn * _STRIDE) % len(phrasings)]
+    before, _, after = phrasing.partition("{name}")
+    kind = rng.random()
+    if kind < _NOISE_SHARE:
+        before, after = _noise(language, rng), _noise(language, rng)
+    elif kind < _NOISE_SHARE + _CROSSED_SHARE:
+        after = rng.choice(phrasings).partition("{name}")[2]
+    before, after = _varied(before, after, _WORDINGS[language], rng)
+    left, right = rng.choice(_MARKS) if rng.random() < 0.2 else ("", "")
+    return f"{before}{left}{name}{right}{after}"
+
+
+def _noise(language: str, rng: random.Random) -> str:
+    """A few random words, set off from the name as the language does.
+
+    They teach that the answer depends on the name alone, whatever the words around it.
+    """
+    words = rng.sample(_NOISE[language], rng.choice((0, 1, 2, 3, 4, 6)))
+    blank = "" if language == "zh" else " "
+    text = blank.join(words)
+    edge = " " if text and (language != "zh" or rng.random() < 0.7) else ""
+    return f"{edge}{text}{edge}"
+
+
+def _varied(before: str, after: str, wording: _Wording, rng: random.Random) -> tuple[str, str]:
+    """The wording the way people type it: a greeting, no question mark, lower case, a slip of the finger."""
+    before, after = before.lstrip(), after.rstrip()
+    if rng.random() < 0.15:
+        before = rng.choice(wording["openers"]) + before
+    if rng.random() < 0.10:
+        after += rng.choice(wording["closers"])
+    if rng.random() < 0.25:
+        after = after.rstrip("?.!？。！")
+    if rng.random() < 0.25:
+        before, after = before.lower(), after.lower()
+    if rng.random() < 0.15:
+        before, after = _slip(before, rng), _slip(after, rng)
+    return before, after
+
+
+def _slip(text: str, rng: random.Random) -> str:
+    """Leave out a few characters of `text` in a row, from a letter to a couple of words."""
+    if not text.strip():
+        return text
+    length = rng.choice((1, 1, 2, 4, 8))
+    start = rng.randrange(len(text))
+    # The blanks around the name stay: losing them would change the name, not the wording.
+    kept = text[:start] + text[start + length :]
+    head = " " if text[0] == " " else ""
+    tail = " " if text[-1] == " " else ""
+    return head + kept.strip() + tail
+
+
+def first_sentence(doc: str) -> str | None:
+    """The full first sentence of a docstring on one line, or None when it holds only signatures."""
+    fallback: str | None = None
+    for paragraph in re.split(r"\n[ \t]*\n", doc.strip()):
+        prose, returned = _without_signatures(paragraph.strip())
+        prose = _join(_LIST.split(prose)[0])
+        if len(prose.split()) > 1 and not _NOT_PROSE.match(prose):
+            return _finish(_cut(prose))
+        fallback = fallback or returned
+    return _finish(_cut(fallback)) if fallback else None
+
+
+def _without_signatures(text: str) -> tuple[str, str | None]:
+    """Split a paragraph into its prose and, of the signatures before it, a returned value in words."""
+    returned: str | None = None
+    text = _USAGE.sub("", text, count=1) if _USAGE.match(text) else text
+    while call := _CALL.match(text):
+        end = _closing(text, call.end() - 1)
+        line, below = _first_line(text, end or 0)
+        if end is None:
+            text = below
+        elif arrow := _ARROW.match(line):
+            value = line[arrow.end() :]
+            if prose := _VALUE_THEN_PROSE.match(value + " "):
+                return f"{value[prose.end() :]}\n{below}", returned
+            while below[:1].isspace() or (below[:1].islower() and not _CALL.match(below)):
+                more, below = _first_line(below.lstrip(), 0)
+                value += " " + more
+            if len(value.split()) >= _FALLBACK_WORDS:
+                returned = returned or _join(value)
+            text = below
+        elif dash := _DASH.match(line):
+            return f"{line[dash.end() :]}\n{below}", returned
+        elif re.search(r"[A-Za-z]{2}", re.sub(r"\[.*?\]", "", line)):
+            break
+        else:
+            text = below.strip()
+    return _title_or_text(text), returned
+
+
+def _first_line(text: str, start: int) -> tuple[str, str]:
+    line, _, below = text[start:].partition("\n")
+    return line, below
+
+
+def _closing(text: str, opening: int) -> int | None:
+    """The index after the parenthesis that closes the one at `opening`."""
+    depth = 0
+    for index in range(opening, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[index], 0)
+        if depth == 0:
+            return index + 1
+    return None
+
+
+def _title_or_text(text: str) -> str:
+    lines = text.split("\n")
+    while lines and _UNDERLINE.match(lines[0]):
+        lines = lines[1:]
+    if len(lines) > 1 and _UNDERLINE.match(lines[1]):
+        return lines[0]
+    return "\n".join(lines)
+
+
+def _join(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cut(text: str) -> str:
+    """The first sentence of a text on one line."""
+    for end in _SENTENCE_END.finditer(text):
+        sentence, rest = text[: end.end()], text[end.end() :].lstrip()
+        if rest and (_NEVER_ENDS.search(sentence) or (_MAY_END.search(sentence) and not rest[0].isupper())):
+            continue
+        return sentence
+    return text
+
+
+def _finish(sentence: str) -> str | None:
+    sentence = sentence.strip().rstrip(":,;- ")
+    if not re.search(r"[A-Za-z]{2}", sentence):
+        return None
+    if not _SENTENCE_END.search(sentence[-4:]):
+        sentence += "."
+    first = sentence.split()[0]
+    return sentence[0].upper() + sentence[1:] if first.rstrip(",").isalpha() and first.islower() else sentence

@@ -1,0 +1,115 @@
+"""Grouped-query attention, with the kernel that is fastest for the length and the machine.
+
+Shape suffixes: B batch, T query length, S key length, H query heads, K key-value heads, G = H / K, D head width.
+
+Plain batched products with a mask beat PyTorch's fused CPU kernel at the lengths small models train on; past a few
+hundred tokens it pays to split the causal triangle, so that the first rows skip the keys they may not see. Which
+one is fastest is measured once for a run and stands in its plan.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from chatwright.models.layers import Linear, RMSNorm
+from chatwright.models.positions import rotate
+
+KERNELS = ("plain", "split2", "split4", "sdpa")
+
+
+class KeyValueCache(Protocol):
+    """What attention needs of a cache: store this layer's new keys and values, get back all that may be seen."""
+
+    def append(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def causal_mask(length: int, segments_BT: Tensor | None, device: torch.device) -> Tensor:
+    """True where a query (row) may see a key (column): not later and, with segments, in the same document.
+
+    Returns [T, T], or [B, T, T] with segments.
+    """
+    seen = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    if segments_BT is None:
+        return seen
+    return seen & (segments_BT[:, :, None] == segments_BT[:, None, :])
+
+
+def attend(
+    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None, kernel: str = "plain"
+) -> Tensor:
+    """Softmax attention (Vaswani et al. 2017, section 3.2.1). Returns [B, H, T, D].
+
+    mask: True where a key may be seen, [T, S], or [B, T, S]; None where all may. The split kernels and sdpa assume
+    that a mask over as many queries as keys is causal.
+    """
+    if kernel == "sdpa":
+        return _sdpa(q_BHTD, k_BKSD, v_BKSD, mask)
+    parts = {"plain": 1, "split2": 2, "split4": 4}[kernel]
+    length = q_BHTD.size(2)
+    if parts == 1 or mask is None or length < 2 * parts or length != k_BKSD.size(2):
+        return _plain(q_BHTD, k_BKSD, v_BKSD, mask)
+    edges = [length * part // parts for part in range(parts + 1)]
+    rows = [
+        _plain(q_BHTD[:, :, a:b], k_BKSD[:, :, :b], v_BKSD[:, :, :b], mask[..., a:b, :b])
+        for a, b in pairwise(edges)
+    ]
+    return torch.cat(rows, dim=2)
+
+
+def _plain(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None) -> Tensor:
+    batch, heads, length, width = q_BHTD.shape
+    kv_heads, keys = k_BKSD.shape[1:3]
+    # Folding the group into the query axis multiplies each key once, instead of repeating it for every query head.
+    q_BKXD = q_BHTD.reshape(batch, kv_heads, -1, width)
+    scores = (q_BKXD @ k_BKSD.transpose(-1, -2)).view(batch, kv_heads, -1, length, keys) * width**-0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask.view(-1, 1, 1, length, keys), float("-inf"))
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(q_BHTD.dtype)
+    out_BKXD: Tensor = weights.view(batch, kv_heads, -1, keys) @ v_BKSD
+    return out_BKXD.view(batch, heads, length, width)
+
+
+def _sdpa(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None and (mask.dim() == 3 or mask.size(0) != mask.size(1)):
+        seen = mask.view(-1, 1, *mask.shape[-2:])
+        return F.scaled_dot_product_attention(q_BHTD, k_BKSD, v_BKSD, seen, enable_gqa=True)
+    return F.scaled_dot_product_attention(q_BHTD, k_BKSD, v_BKSD, is_causal=mask is not None, enable_gqa=True)
+
+
+class Attention(nn.Module):
+    """Grouped-query self-attention (Ainslie et al. 2023) with normalized queries and keys (Qwen3)."""
+
+    def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, eps: float) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
+        self.query = Linear(width, heads * head_dim)
+        self.key = Linear(width, kv_heads * head_dim)
+        self.value = Linear(width, kv_heads * head_dim)
+        self.output = Linear(heads * head_dim, width)
+        self.query_norm = RMSNorm(head_dim, eps)
+        self.key_norm = RMSNorm(head_dim, eps)
+
+    def forward(
+        self,
+        x_BTW: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        kernel: str,
+        cache: KeyValueCache | None = None,
+        layer: int = 0,
+    ) -> Tensor:
+        batch, length, _ = x_BTW.shape
+        q_BTHD = self.query_norm(self.query(x_BTW).view(batch, length, self.heads, self.head_dim))
+        k_BTKD = self.key_norm(self.key(x_BTW).view(batch, length, self.kv_heads, self.head_dim))
+        v_BKTD = self.value(x_BTW).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
+        q_BHTD = rotate(q_BTHD.transpose(1, 2), *rotary)
+        k_BKTD = rotate(k_BTKD.transpose(1, 2), *rotary)
+        if cache is not None:
+            k_BKTD, v_BKTD = cache.append(layer, k_BKTD, v_BKTD)
+        out_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, kernel)
+        return self.output(out_BHTD.transpose(1, 2).reshape(batch, length, -1))  # type: ignore[no-any-return]

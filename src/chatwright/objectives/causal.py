@@ -1,0 +1,89 @@
+"""Next token: GPT's objective (Radford et al. 2018, equation 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chatwright.config import option
+from chatwright.data.packing import IGNORE, Packed
+from chatwright.data.records import Document
+from chatwright.models.decoder import Decoder, DecoderOptions
+from chatwright.objectives.contract import Batch, Roots
+
+
+@dataclass(frozen=True)
+class CausalOptions:
+    """Predict every token from those before it."""
+
+    within_documents: bool = option(True, "attention stays inside a document when several share a row")
+
+
+class Causal:
+    """Next-token prediction (Radford et al. 2018): the sum of −log p(token | tokens before it), over real tokens."""
+
+    record: type = Document
+    Options = CausalOptions
+
+    def __init__(self, options: CausalOptions = CausalOptions()) -> None:
+        self.within_documents = options.within_documents
+
+    def prepare(self, record: Packed, rng: np.random.Generator) -> Packed:
+        return record
+
+    def collate(self, rows: Sequence[Packed]) -> Batch:
+        stacked = {
+            "inputs": torch.from_numpy(np.stack([row.inputs for row in rows])),
+            "targets": torch.from_numpy(np.stack([row.targets for row in rows])),
+        }
+        segments = torch.from_numpy(np.stack([row.segments for row in rows]))
+        if self.within_documents:
+            stacked["segments"] = segments
+        return Batch(stacked, tokens=int((segments >= 0).sum()))
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        return {"next_token": int((batch["targets"] != IGNORE).sum())}
+
+    def weights(self, step: int) -> dict[str, float]:
+        return {"next_token": 1.0}
+
+    def passes(self, roots: Roots, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        policy = roots["policy"]
+        logprobs = policy(batch["inputs"], targets=batch["targets"], segments=batch.tensors.get("segments"))[
+            "logprobs"
+        ]
+        yield {"next_token": -logprobs.sum()}
+
+    def example(self) -> tuple[dict[str, nn.Module], list[Packed]]:
+        return {"policy": tiny_decoder()}, example_rows(learnt_from=0)
+
+
+def tiny_decoder(seed: int = 0) -> Decoder:
+    """A two-block decoder over 64 tokens, for conformance tests."""
+    shape = DecoderOptions(
+        vocab_size=64, width=32, layers=2, heads=2, kv_heads=1, head_dim=16, feed_forward=48, context=32
+    )
+    model = Decoder(shape)
+    model.initialize(torch.Generator().manual_seed(seed))
+    return model
+
+
+def example_rows(learnt_from: int, count: int = 12, length: int = 24) -> list[Packed]:
+    """Rows of two documents and padding, of uneven real lengths; the first `learnt_from` tokens of each document
+    carry no target."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(count):
+        real, first = int(rng.integers(12, length)), int(rng.integers(4, 9))
+        tokens = rng.integers(0, 60, real + 1)
+        segments = np.where(np.arange(length) < first, 0, 1).astype(np.int32)
+        segments[real:] = -1
+        inputs, targets = np.full(length, 63), np.full(length, IGNORE)
+        inputs[:real], targets[:real] = tokens[:-1], tokens[1:]
+        targets[:learnt_from] = targets[first : first + learnt_from] = IGNORE
+        rows.append(Packed(inputs.astype(np.int64), targets.astype(np.int64), segments))
+    return rows

@@ -1,0 +1,1 @@
+"""Many processes that act as one: launch, collectives, checkpoints."""

@@ -1,0 +1,1 @@
+"""The loop, the sources of batches, and what a training run keeps."""

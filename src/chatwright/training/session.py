@@ -1,0 +1,245 @@
+"""What a training run holds while it runs: roots, optimizer, plan; it logs, evaluates, saves and resumes.
+
+A verb's recipe makes the parts and hands them to a session; the session drives the loop:
+
+    plan ─ (resume) ─ step ─ log ─ save ─ evaluate ─ step … ─ finish
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from chatwright.distributed.checkpoint import load_state, save_state, save_weights, states
+from chatwright.distributed.launch import World
+from chatwright.errors import Interrupted
+from chatwright.models.decoder import Decoder
+from chatwright.models.interop.files import WEIGHTS
+from chatwright.models.interop.qwen3 import public_weights
+from chatwright.objectives.contract import Objective
+from chatwright.progress import bar
+from chatwright.runs import OpenRun
+from chatwright.training import plan as planning
+from chatwright.training.interrupt import stop_requests
+from chatwright.training.loop import Optimizer, Source, Step, accumulate, global_counts, steps
+from chatwright.training.options import TrainingOptions, named
+from chatwright.training.tensorboard import EventWriter
+
+S = TypeVar("S", bound=Source)
+Evaluate = Callable[[int], dict[str, Any]]
+
+
+class Session:
+    """One training run: `prepare` decides the plan or reads it back, `train` runs to the end."""
+
+    def __init__(
+        self,
+        run: OpenRun,
+        world: World,
+        roots: Mapping[str, Decoder],
+        objective: Objective,
+        options: TrainingOptions,
+        begun: float,
+    ) -> None:
+        self.run, self.world, self.roots, self.objective, self.options = run, world, roots, objective, options
+        self.begun, self.step, self.trained_seconds, self.tokens = begun, 0, 0.0, 0
+        self.plan: dict[str, Any] = {}
+        self._events: EventWriter | None = None
+        self.optimizer: Optimizer
+        self._factor: Callable[[int], float]
+
+    @property
+    def policy(self) -> Decoder:
+        return self.roots["policy"]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a saved state waits."""
+        return bool(states(self.run.directory / "state"))
+
+    def prepare(self, make_source: Callable[[int], S], length: int, rows: int, facts: Mapping[str, Any]) -> S:
+        """Resolve the plan, load the newest state if there is one, and return the source.
+
+        make_source: from rows a micro-batch. length: of a row. rows: a step. facts: what else the plan records.
+        """
+        # before anything is compiled: a switch thrown later would have it all compiled again
+        torch.use_deterministic_algorithms(True)
+        stored = self.world.share(self.run.plan or None)
+        micro = min(rows, max(1, (self.options.micro_tokens or self.options.batch_tokens) // length))
+        source = make_source(micro)
+        if stored is None:
+            decided = (
+                self._decide(source, length, rows, micro) if self.world.leads or self.world.size > 1 else {}
+            )
+            stored = self.world.share({**facts, **decided})
+        self.plan = self.run.resolve(stored) if self.world.leads else stored
+        planning.apply(self.policy, self.plan)
+        self.optimizer, self._factor = self._make_optimizer(self.plan["steps"])
+        return source
+
+    def start(self, initialize: Callable[[], None]) -> None:
+        """Set the first weights, or go back to the newest saved state."""
+        if self.resumes:
+            self._load()
+        else:
+            initialize()
+            self.world.copy_weights(self.roots)
+            self.run.cut_metrics(-1)
+        if self.options.tensorboard and self.world.leads:
+            self._events = EventWriter(self.run.directory / "tensorboard", self.step)
+
+    def _decide(self, source: Source, length: int, rows: int, micro: int) -> dict[str, Any]:
+        o = self.options
+        budget = planning.Budget(o.steps, o.minutes, self.begun, reserve_seconds=2.0)
+        precision = planning.choose_precision(o.precision, self.world)
+        self.policy.compute_dtype = getattr(torch, precision["precision"])
+        for root in self.roots.values():
+            root.initialize(torch.Generator(device=self.world.device).manual_seed(o.seed))
+        kernel = planning.choose_kernel(self.policy, micro, length, segmented=True, world=self.world)
+        self.policy.kernel = kernel["kernel"]
+        optimizer, _ = self._make_optimizer(1)
+
+        def throw_away_step() -> int:
+            batches = [batch.to(self.world.device) for batch in source.batches(0)]
+            counts = global_counts(self.objective, batches, self.world)
+            accumulate(self.objective, batches, self.roots, self.objective.weights(0), counts)
+            self.world.sum_gradients(optimizer.parameters)
+            optimizer.step(0.0)
+            optimizer.zero_grad()
+            return sum(batch.tokens for batch in batches)
+
+        clocked = planning.clock(
+            self.policy, throw_away_step, length, budget, o.compile, precision["matmul_flops"], self.world
+        )
+        total = clocked["steps"]
+        return {
+            **precision,
+            **kernel,
+            **clocked,
+            "threads": torch.get_num_threads(),
+            "processes": self.world.size,
+            "micro_rows": micro,
+            "save_every": o.save_every or planning.save_interval(clocked["seconds_per_step"]),
+            "eval_every": o.eval_every or max(1, -(-total // planning.EVALUATIONS)),
+        }
+
+    def _make_optimizer(self, total: int) -> tuple[Optimizer, Callable[[int], float]]:
+        cls, settings = named("optimizer", self.options.optimizer, learning_rate=self.options.learning_rate)
+        _, schedule = named("schedule", self.options.schedule)
+        return cls(self.roots, settings), lambda step: schedule.factor(step, total)
+
+    def train(self, source: Source, evaluate: Evaluate) -> None:
+        """Run to the last step. Raises Interrupted, after saving, when the user asks to stop."""
+        total, first = self.plan["steps"], self.step
+        loop = steps(
+            self.objective,
+            source,
+            self.roots,
+            self.optimizer,
+            self._factor,
+            self.world,
+            first,
+            total,
+            self.options.clip,
+        )
+        if first == 0 or self._owes_evaluation(total):
+            self._evaluate(evaluate)
+        with stop_requests() as stop, bar("training", total) as shown:
+            for step in loop:
+                self._note(step)
+                shown.update(step.number, self._caption(step))
+                stopping = self.world.sum({"stop": float(stop.wanted)})["stop"] > 0
+                if step.number % self.plan["save_every"] == 0 or stopping or step.number == total:
+                    self.save(source)
+                if self._is_evaluated(step.number, total):
+                    self._evaluate(evaluate)
+                if stopping and step.number < total:
+                    raise Interrupted(
+                        f"stopped and saved at step {step.number} of {total}; run the same command again to go on"
+                    )
+        if self._events:
+            self._events.close()
+
+    def _is_evaluated(self, step: int, total: int) -> bool:
+        return step % self.plan["eval_every"] == 0 or step == total
+
+    def _owes_evaluation(self, total: int) -> bool:
+        """Whether the process died between the saved state and the evaluation that belongs to it."""
+        done = any(row["step"] == self.step for row in self.run.metrics() if "evaluation" in row)
+        return bool(self.world.share(not done and self._is_evaluated(self.step, total)))
+
+    def _note(self, step: Step) -> None:
+        self.step = step.number
+        self.trained_seconds += step.seconds
+        self.tokens += step.tokens
+        self._log(
+            loss={term: round(value, 5) for term, value in step.terms.items()},
+            gradient_norm=round(step.gradient_norm, 4),
+            rate_factor=round(step.factor, 5),
+            tokens=self.tokens,
+            seconds=round(self.trained_seconds, 2),
+        )
+
+    def _log(self, **fields: Any) -> None:
+        self.run.log(step=self.step, **fields)
+        if self._events:
+            self._events.write(self.step, "training", fields)
+
+    def _caption(self, step: Step) -> str:
+        losses = " ".join(f"{value:.3f}" for value in step.terms.values())
+        return f"step {step.number} loss {losses} {step.tokens / step.seconds:,.0f} tokens/s"
+
+    def _evaluate(self, evaluate: Evaluate) -> None:
+        self.policy.eval()
+        with torch.no_grad():
+            found = evaluate(self.step)
+        self.policy.train()
+        if found:
+            self._log(evaluation=found)
+
+    def save(self, source: Source) -> None:
+        """Write the state, then swap the weights in, so that an interrupted run can be used as it is."""
+        if self.world.leads:
+            tensors: dict[str, Tensor] = {f"optimizer.{k}": v for k, v in self.optimizer.state_dict().items()}
+            for name, root in self.roots.items():
+                tensors |= {f"weights.{name}.{key}": value for key, value in root.state_dict().items()}
+            rest = {
+                "step": self.step,
+                "tokens": self.tokens,
+                "seconds": self.trained_seconds,
+                "source": source.state_dict(),
+            }
+            save_state(self.run.directory / "state", self.step, tensors, rest)
+            self._save_weights()
+        self.world.wait()
+
+    def _save_weights(self) -> None:
+        save_weights(self.run.directory / WEIGHTS, public_weights(self.policy), {"format": "pt"})
+
+    def _load(self) -> None:
+        _, path = states(self.run.directory / "state")[-1]
+        tensors, rest = load_state(path)
+        self.step, self.tokens, self.trained_seconds = rest["step"], rest["tokens"], rest["seconds"]
+        for name, root in self.roots.items():
+            root.load_state_dict(_part(tensors, f"weights.{name}."))
+        self.optimizer.load_state_dict(_part(tensors, "optimizer."))
+        self.run.cut_metrics(self.step)
+        if self.world.leads:
+            # the process may have died after it wrote the state and before it wrote these
+            self._save_weights()
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / max(self.trained_seconds, 1e-9)
+
+    def machine_share(self, length: int) -> float:
+        """Training speed as a share of the measured matrix-product rate."""
+        flops = 3 * self.policy.flops_per_token(length) * self.tokens_per_second
+        return float(flops / self.plan["matmul_flops"] / self.world.size)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

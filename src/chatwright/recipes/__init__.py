@@ -1,0 +1,1 @@
+"""One file a verb: wiring only, read from top to bottom."""

@@ -1,0 +1,30 @@
+"""`generate`: go on from a prompt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from chatwright.generation.sampling import SamplingOptions
+from chatwright.generation.text import TextModel
+from chatwright.recipes.verb import Place, verb
+
+MODEL_VERBS = ("pretrain", "sft")
+
+
+@verb(SamplingOptions)
+def generate(run: Place, prompts: str | Sequence[str], options: SamplingOptions) -> dict[str, Any]:
+    """Print how a model goes on from a prompt, as it is written; several prompts one after another."""
+    model = TextModel.load(run)
+    texts: list[str] = []
+    begun = time.perf_counter()
+    for prompt in [prompts] if isinstance(prompts, str) else prompts:
+        print(prompt, end="", flush=True)
+        pieces = []
+        for piece in model.complete(prompt, options):
+            print(piece, end="", flush=True)
+            pieces.append(piece)
+        print()
+        texts.append("".join(pieces))
+    return {"run": str(run), "completions": texts, "seconds": round(time.perf_counter() - begun, 2)}

@@ -1,0 +1,146 @@
+"""`quickstart`: the whole journey in minutes, on text that is already on this machine or on the user's own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chatwright.config import option
+from chatwright.errors import UserError
+from chatwright.progress import say
+from chatwright.recipes.corpus import corpus
+from chatwright.recipes.journey import Size, size_for, vocabulary_for
+from chatwright.recipes.pretrain import pretrain
+from chatwright.recipes.questions import HELD_OUT, TRAIN, questions
+from chatwright.recipes.quickstart_report import answer_samples, completion_samples, measure_answers, summary
+from chatwright.recipes.sft import sft
+from chatwright.recipes.tokenizer import tokenizer
+from chatwright.recipes.verb import verb
+from chatwright.runs import Run
+
+_PYTHON_TEXT = ("python:stdlib",)
+_DEFAULT_OUT = "chatwright-quickstart"
+
+
+@dataclass(frozen=True)
+class QuickstartOptions:
+    """How long, and with which chance."""
+
+    minutes: float = option(6.0, "time for pretraining and fine-tuning together; everything scales with it")
+    seed: int = option(0, "of weights, order and every random choice")
+    chats: str | None = option(None, "with a FOLDER: a file of chats to fine-tune on")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes <= 24 * 60:
+            raise UserError(f"minutes={self.minutes:g} must be more than 0 and at most a day's 1,440")
+
+
+@verb(QuickstartOptions)
+def quickstart(
+    folder: str | None = None, out: str | Path | None = None, options: QuickstartOptions = QuickstartOptions()
+) -> dict[str, Any]:
+    """Go from text to a chat: without FOLDER on Python's own documentation, with it on your text.
+
+    Every stage is an ordinary verb, whose command is printed; run it again and it goes on where it stopped.
+    """
+    begun = time.monotonic()
+    place = Path(out or _DEFAULT_OUT)
+    if folder is None and options.chats:
+        raise UserError(
+            "chats= needs a FOLDER of text to pretrain on; or run `chatwright sft` on a model you have"
+        )
+    size = size_for(options.minutes)
+    result = _own_text(folder, place, size, options) if folder else _python(place, size, options)
+    result = {"run": str(place), "seconds": round(time.monotonic() - begun, 1), **result}
+    if sys.stdin.isatty() and sys.stdout.isatty() and (place / "chat").exists():
+        from chatwright.recipes.chat import chat
+
+        chat(place / "chat", temperature=0)
+    return result
+
+
+def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, Any]:
+    """The journey on the documentation that every Python has."""
+    _stage(
+        1, 6, "Read: the documentation inside this Python, repaired, without duplicates, split for validation"
+    )
+    text = corpus(_PYTHON_TEXT, place / "corpus")
+    _stage(2, 6, "Ask: one question for every documented name, in many English and Chinese phrasings")
+    asked = questions("python:stdlib", place / "questions", rounds=size.rounds, seed=options.seed)
+    _stage(3, 6, "Cut text into tokens: the most frequent byte pairs become one")
+    vocabulary = tokenizer(text, place / "tok", vocab_size=size.vocab_size)
+    _stage(4, 6, "Pretrain: predict the next token of the documentation, starting from random weights")
+    base = pretrain(
+        text, vocabulary, place / "base", minutes=size.pretrain_minutes, seed=options.seed, **size.pretrain
+    )
+    _stage(5, 6, "Fine-tune on chats: predict the assistant's answers, and only those")
+    held_out = place / "questions" / HELD_OUT
+    learnt = place / "questions" / TRAIN
+    talk = sft(
+        base,
+        learnt,
+        place / "chat",
+        minutes=size.sft_minutes,
+        seed=options.seed,
+        validation=str(held_out),
+        **size.sft,
+    )
+    _stage(6, 6, "Measure: every question again, in phrasings that were never trained on")
+    measured = measure_answers(talk, held_out, place)
+    report = {"questions": asked.result["questions"], **measured, **_figures(text, base, talk)}
+    for line in summary(report, place):
+        say(line)
+    if not sys.stdin.isatty():
+        answer_samples(talk)
+    return report
+
+
+def _own_text(folder: str, place: Path, size: Size, options: QuickstartOptions) -> dict[str, Any]:
+    """The journey on the user's text: ends with completions in its manner, and with a chat where chats are given."""
+    stages = 5 if options.chats else 4
+    _stage(1, stages, f"Read: {folder}, repaired, without duplicates, split for validation")
+    text = corpus([folder], place / "corpus")
+    _stage(2, stages, "Cut text into tokens: the most frequent byte pairs become one")
+    vocabulary = tokenizer(text, place / "tok", vocab_size=vocabulary_for(text, size))
+    _stage(3, stages, "Pretrain: predict the next token, starting from random weights")
+    minutes = options.minutes / 2 if options.chats else options.minutes
+    base = pretrain(text, vocabulary, place / "base", minutes=minutes, seed=options.seed, **size.own_text)
+    talk = base
+    if options.chats:
+        _stage(4, stages, "Fine-tune on chats: predict the assistant's answers, and only those")
+        talk = sft(base, options.chats, place / "chat", minutes=options.minutes - minutes, seed=options.seed)
+    _stage(stages, stages, "Look: texts that the model writes from beginnings that it has not seen")
+    report = _figures(text, base, talk)
+    completion_samples(base, text)
+    for line in summary(report, place):
+        say(line)
+    return report
+
+
+def _stage(number: int, of: int, meaning: str) -> None:
+    say(f"\n[{number}/{of}] {meaning}")
+
+
+def _figures(text: Run, base: Run, talk: Run) -> dict[str, Any]:
+    """What the runs measured."""
+    before, after = base.result["before"], base.result["after"]
+    return {
+        "documents": text.result["kept"]["documents"],
+        "bytes": text.result["kept"]["bytes"],
+        "parameters": base.plan["parameters"],
+        "bits_per_byte": {"before": _rounded(before), "after": _rounded(after)},
+        "tokens_per_second": {
+            "pretrain": base.result["tokens_per_second"],
+            "sft": talk.result["tokens_per_second"],
+        },
+        "machine_share": {"pretrain": base.result["machine_share"], "sft": talk.result["machine_share"]},
+        "training_seconds": base.info["seconds"] + (talk.info["seconds"] if talk != base else 0.0),
+    }
+
+
+def _rounded(evaluation: Mapping[str, Any]) -> float:
+    return round(float(evaluation["bits_per_byte"]), 4)

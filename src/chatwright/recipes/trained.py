@@ -1,0 +1,57 @@
+"""What the recipes of all training verbs share: what is said before, and what is kept after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatwright.data.store import TokenStore
+from chatwright.insight.charts import spark
+from chatwright.insight.report import write_report
+from chatwright.models.interop.files import WEIGHTS
+from chatwright.progress import say
+from chatwright.runs import Run
+from chatwright.training.session import Session
+
+
+def describe(session: Session, train: TokenStore, epochs: float) -> None:
+    """Say what is going to happen."""
+    if not session.world.leads:
+        return
+    plan = session.plan
+    how = f"{plan['precision']}, {plan['kernel']} attention{', compiled' if plan['compile'] else ''}"
+    say(f"  {plan['parameters'] / 1e6:.2f} M parameters, {train.num_tokens:,} tokens of text, {how}")
+    say(f"  {plan['steps']:,} steps = {epochs:.2f} times through the text")
+    if session.step:
+        say(f"  resumed at step {session.step}")
+
+
+def finish(session: Session, length: int, **more: Any) -> Run:
+    """Close the run with its result, show the curve, write the report."""
+    run = session.run
+    if not session.world.leads:
+        return Run(run.directory)
+    rows = run.metrics()
+    scores = [
+        {name: value for name, value in row["evaluation"].items() if name != "samples"}
+        for row in rows
+        if "evaluation" in row
+    ]
+    result = {
+        "steps": session.step,
+        "tokens": session.tokens,
+        "tokens_per_second": round(session.tokens_per_second, 1),
+        "machine_share": round(session.machine_share(length), 3),
+        "before": scores[0] if scores else {},
+        "after": scores[-1] if scores else {},
+        **more,
+    }
+    finished = run.finish([WEIGHTS, "config.json", "tokenizer.json"], **result)
+    write_report(finished)
+    _show_curve([row for row in rows if "loss" in row])
+    return finished
+
+
+def _show_curve(rows: list[dict[str, Any]]) -> None:
+    for term in rows[0]["loss"] if rows else []:
+        values = [row["loss"][term] for row in rows]
+        say(f"  {term.replace('_', ' ')} loss {values[0]:.3f} {spark(values)} {values[-1]:.3f}")

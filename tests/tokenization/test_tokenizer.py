@@ -49,6 +49,13 @@ def test_batch_equals_one_by_one_and_cuts_of_long_texts_change_nothing(
     assert tokenizer.encode_batch([]) == []
 
 
+def test_long_texts_are_cut_only_before_what_is_not_white_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONG_TEXT", 3)
+    assert module._paragraphs("abcd\n\n  \n\tx\n \nyz\nend\n") == ["abcd\n\n  \n\tx\n \n", "yz\nend\n"]
+    assert module._paragraphs("abc\n \n") == ["abc\n \n"]
+    assert module._paragraphs("") == [""]
+
+
 def test_surrogates_do_not_crash(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a\ufffdb"
     assert tokenizer.decode(tokenizer.encode("\ud83d\ude42")) == "🙂"

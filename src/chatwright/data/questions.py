@@ -43,8 +43,64 @@ _FALLBACK_WORDS = 4
 _SPREAD = 37
 _STRIDE = 29
 # Of the training chats, how many have random words around the name, or halves of two phrasings.
-_NOISE_SHARE = 0.2
+_NOISE_SHARE = 0.3
 _CROSSED_SHARE = 0.2
+_STOPS = {"en": (",", ".", "?", "!", ":", ";"), "zh": ("，", "。", "？", "！", "：")}
+_ONSETS = (
+    "",
+    "b",
+    "bl",
+    "c",
+    "ch",
+    "d",
+    "f",
+    "fr",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pr",
+    "qu",
+    "r",
+    "s",
+    "sh",
+    "sp",
+    "st",
+    "t",
+    "th",
+    "tr",
+    "v",
+    "w",
+    "y",
+    "z",
+)
+_CODAS = (
+    "",
+    "",
+    "",
+    "b",
+    "ck",
+    "d",
+    "l",
+    "ll",
+    "m",
+    "mm",
+    "n",
+    "nd",
+    "ng",
+    "nt",
+    "r",
+    "rs",
+    "s",
+    "st",
+    "t",
+    "x",
+)
 _MARKS = (("`", "`"), ('"', '"'), ("'", "'"), ("", "()"), ("“", "”"))
 
 
@@ -147,23 +203,37 @@ def _worded(name: str, index: int, number: int, rng: random.Random) -> str:
 
 
 def _noise(language: str, rng: random.Random) -> str:
-    """A few random words, set off from the name as the language does.
+    """A few random words, real and made up, set off from the name as the language does.
 
     They teach that the answer depends on the name alone, whatever the words around it.
     """
-    words = rng.sample(_NOISE[language], rng.choice((0, 1, 2, 3, 4, 6)))
     blank = "" if language == "zh" else " "
+    words: list[str] = []
+    for _ in range(rng.choice((0, 1, 2, 3, 4, 6, 9))):
+        word = rng.choice(_NOISE[language]) if rng.random() < 0.6 else _made_up(language, rng)
+        words.append(word + rng.choice(_STOPS[language]) if rng.random() < 0.1 else word)
     text = blank.join(words)
     edge = " " if text and (language != "zh" or rng.random() < 0.7) else ""
     return f"{edge}{text}{edge}"
 
 
+def _made_up(language: str, rng: random.Random) -> str:
+    if language == "zh":
+        return chr(rng.randrange(0x4E00, 0x9FA6))
+    syllables = (
+        rng.choice(_ONSETS) + rng.choice("aeiou") + rng.choice(_CODAS)
+        for _ in range(rng.choice((1, 2, 2, 3, 4)))
+    )
+    word = "".join(syllables)
+    return word.capitalize() if rng.random() < 0.2 else word
+
+
 def _varied(before: str, after: str, wording: _Wording, rng: random.Random) -> tuple[str, str]:
     """The wording the way people type it: a greeting, no question mark, lower case, a slip of the finger."""
     before, after = before.lstrip(), after.rstrip()
-    if rng.random() < 0.15:
+    if rng.random() < 0.25:
         before = rng.choice(wording["openers"]) + before
-    if rng.random() < 0.10:
+    if rng.random() < 0.20:
         after += rng.choice(wording["closers"])
     if rng.random() < 0.25:
         after = after.rstrip("?.!？。！")

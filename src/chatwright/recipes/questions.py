@@ -20,7 +20,8 @@ from chatwright.progress import bar, say
 from chatwright.recipes.verb import verb
 from chatwright.runs import Run
 
-TRAIN, HELD_OUT = "train.jsonl", "held_out.jsonl"
+TRAIN, HELD_OUT, VALIDATION = "train.jsonl", "held_out.jsonl", "validation.jsonl"
+_VALIDATION_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class QuestionOptions:
 def questions(source: str, out: str | Path, options: QuestionOptions) -> Run:
     """Ask, in English and Chinese, what every documented name of a package does: `python:stdlib`, `python:numpy`.
 
-    Writes train.jsonl, in rounds that ask every question once, and held_out.jsonl: every question in phrasings that
-    the first file never uses. The answer is the first sentence of the documentation.
+    Writes train.jsonl, in rounds that ask every question once; held_out.jsonl, every question in phrasings that the
+    first file never uses; and validation.jsonl, a thousand rows of the second. The answer is the first sentence of the
+    documentation.
     """
     package = source.removeprefix("python:")
     if package == source:
@@ -60,10 +62,12 @@ def questions(source: str, out: str | Path, options: QuestionOptions) -> Run:
                     shown.update(number + 1)
 
             chats = _write(run.directory / TRAIN, rounds())
-        held = ({**row.chat, "language": row.language} for row in maker.held_out(asked))
+        held = [{**row.chat, "language": row.language} for row in maker.held_out(asked)]
         measured = _write(run.directory / HELD_OUT, held)
+        few = min(_VALIDATION_ROWS, measured)
+        _write(run.directory / VALIDATION, (held[measured * row // few] for row in range(few)))
         say(f"  {len(asked):,} questions, {chats:,} chats to learn from, {measured:,} in phrasings held out")
-        return run.finish([TRAIN, HELD_OUT], questions=len(asked), chats=chats, held_out=measured)
+        return run.finish([TRAIN, HELD_OUT, VALIDATION], questions=len(asked), chats=chats, held_out=measured)
 
 
 def _version(package: str) -> str:

@@ -15,7 +15,7 @@ from chatwright.progress import say
 from chatwright.recipes.corpus import corpus
 from chatwright.recipes.journey import Size, size_for, vocabulary_for
 from chatwright.recipes.pretrain import pretrain
-from chatwright.recipes.questions import HELD_OUT, TRAIN, questions
+from chatwright.recipes.questions import HELD_OUT, TRAIN, VALIDATION, questions
 from chatwright.recipes.quickstart_report import answer_samples, completion_samples, measure_answers, summary
 from chatwright.recipes.sft import sft
 from chatwright.recipes.tokenizer import tokenizer
@@ -78,19 +78,17 @@ def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, An
         text, vocabulary, place / "base", minutes=size.pretrain_minutes, seed=options.seed, **size.pretrain
     )
     _stage(5, 6, "Fine-tune on chats: predict the assistant's answers, and only those")
-    held_out = place / "questions" / HELD_OUT
-    learnt = place / "questions" / TRAIN
     talk = sft(
         base,
-        learnt,
+        asked.directory / TRAIN,
         place / "chat",
         minutes=size.sft_minutes,
         seed=options.seed,
-        validation=str(held_out),
+        validation=str(asked.directory / VALIDATION),
         **size.sft,
     )
     _stage(6, 6, "Measure: every question again, in phrasings that were never trained on")
-    measured = measure_answers(talk, held_out, place)
+    measured = measure_answers(talk, asked.directory / HELD_OUT, place)
     report = {"questions": asked.result["questions"], **measured, **_figures(text, base, talk)}
     for line in summary(report, place):
         say(line)

@@ -89,8 +89,8 @@ def clock(
 ) -> dict[str, Any]:
     """Time whole steps; decide on compilation and on the number of steps.
 
-    `step()` does one throw-away step over rows of `length` and returns its tokens. A step gathers all processes, so
-    each must do as many: the first process's clock decides for all.
+    `step()` does one throw-away step over rows of `length` and returns its tokens. Steps meet in collectives, so every
+    decision is the first process's: ranks that decided for themselves would wait for each other.
     """
     tokens = step()
     eager = world.share(machine.seconds_of(step, repeats=2))
@@ -132,10 +132,10 @@ def _try_compiled(
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         say(f"  torch.compile failed ({reason}); going on without it")
         compiled = float("inf")
-    taken = time.perf_counter() - begun
+    compiled, taken = world.share((compiled, time.perf_counter() - begun))
     note = {"eager_seconds_per_step": eager, "compile_seconds": round(taken, 1)}
     keeps = forced and compiled < float("inf")
-    if world.share(keeps or (planned - taken) / compiled > planned / eager):
+    if keeps or (planned - taken) / compiled > planned / eager:
         return {"compile": True, "seconds_per_step": compiled, **note}
     for part in model.compilable():
         part._compiled_call_impl = None

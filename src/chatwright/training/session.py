@@ -67,6 +67,7 @@ class Session:
         """
         # before anything is compiled: a switch thrown later would have it all compiled again
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         stored = self.world.share(self.run.plan or None)
         micro = min(rows, max(1, (self.options.micro_tokens or self.options.batch_tokens) // length))
         source = make_source(micro)

@@ -2,7 +2,7 @@
 
 A full table of logits for 8,192 positions and 4,096 tokens is 128 MB in float32 and its cross-entropy a quarter of
 an eager training step. Here a chunk of positions is multiplied, reduced and forgotten; the backward pass multiplies
-it once more. Positions without a target are never multiplied at all.
+it once more (but the last, which it still has). Positions without a target are never multiplied at all.
 
 Shape suffixes: N positions, W width, V vocabulary.
 """
@@ -42,6 +42,8 @@ def token_logprobs(
 
 
 class _ChunkedLogprobs(torch.autograd.Function):
+    """The chunk that the forward pass ends with is the first that the backward pass needs: its logits are kept."""
+
     @staticmethod
     def forward(
         ctx: Any, rows_NW: Tensor, weight_VW: Tensor, targets_N: Tensor, entropy: bool
@@ -49,6 +51,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
         weight = weight_VW.to(rows_NW.dtype)
         count = rows_NW.size(0)
         logprobs, norms, entropies = (torch.zeros(count, device=rows_NW.device) for _ in range(3))
+        logits = rows_NW.new_empty(0)
         for part in _chunks(count):
             logits = (rows_NW[part] @ weight.T).float()
             norms[part] = logits.logsumexp(dim=-1)
@@ -56,24 +59,26 @@ class _ChunkedLogprobs(torch.autograd.Function):
             if entropy:
                 chances = (logits - norms[part, None]).exp_()
                 entropies[part] = norms[part] - (chances * logits).sum(dim=-1)
-        ctx.save_for_backward(rows_NW, weight_VW, targets_N, norms, entropies)
+        ctx.save_for_backward(rows_NW, weight_VW, targets_N, norms, entropies, logits)
         ctx.entropy = entropy
         return logprobs, entropies
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_logprobs, grad_entropies = gradients
-        rows_NW, weight_VW, targets_N, norms, entropies = ctx.saved_tensors
+        rows_NW, weight_VW, targets_N, norms, entropies, kept = ctx.saved_tensors
         weight = weight_VW.to(rows_NW.dtype)
         grad_rows = torch.empty_like(rows_NW)
         grad_weight = torch.zeros_like(weight_VW, dtype=torch.float32)
-        for part in _chunks(rows_NW.size(0)):
-            log_chances = (rows_NW[part] @ weight.T).float().sub_(norms[part, None])
-            chances = log_chances.exp()
-            slope = chances * -grad_logprobs[part, None]
+        for number, part in enumerate(reversed(_chunks(rows_NW.size(0)))):
+            logits = kept if number == 0 else (rows_NW[part] @ weight.T).float()
+            log_chances = logits - norms[part, None]
             if ctx.entropy:
                 # dH/dz_v = -p_v (log p_v + H)
-                slope -= grad_entropies[part, None] * chances * (log_chances + entropies[part, None])
+                pull = grad_entropies[part, None] * (log_chances + entropies[part, None])
+                slope = log_chances.exp_().mul_(-grad_logprobs[part, None] - pull)
+            else:
+                slope = log_chances.exp_().mul_(-grad_logprobs[part, None])
             slope.scatter_add_(1, targets_N[part, None], grad_logprobs[part, None])
             slope = slope.to(rows_NW.dtype)
             grad_rows[part] = slope @ weight

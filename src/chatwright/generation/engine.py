@@ -222,11 +222,11 @@ class _Batch:
         slot = self._cache.length
         if self._starts is None:
             positions = torch.full((1,), slot, device=last_B.device)
-            return self._inference.forward(last_B[:, None], positions, self._cache)
+            return self._inference.step(last_B, positions, self._cache)
         # Rows that are finished but not yet gone may run past the context; nobody reads them.
         positions = (slot - self._starts).clamp(max=self._inference.options.context - 1)
         seen_BS = torch.arange(slot + 1, device=last_B.device) >= self._starts[:, None]
-        return self._inference.forward(last_B[:, None], positions[:, None], self._cache, seen_BS[:, None])
+        return self._inference.step(last_B, positions, self._cache, seen_BS)
 
     def _prefill(self) -> Tensor:
         """Run the prompts, shorter ones after empty slots; what all begin with runs once."""
@@ -254,12 +254,12 @@ class _Batch:
         queries = slots[begin:]
         mask = slots <= queries[:, None]
         if self._starts is None:
-            return self._inference.forward(ids_BT, queries, self._cache, mask)
+            return self._inference.prefill(ids_BT, queries, self._cache, mask)
         # An empty slot sees itself: a row of the mask that is all false would give NaN.
         own = slots == queries[:, None]
         mask = (mask & (slots >= self._starts[:, None, None])) | own
         positions = (queries - self._starts[:, None]).clamp(min=0)
-        return self._inference.forward(ids_BT, positions, self._cache, mask)
+        return self._inference.prefill(ids_BT, positions, self._cache, mask)
 
     def _keep(self, active: Sequence[int]) -> None:
         self._rows = [self._rows[place] for place in active]

@@ -2,8 +2,7 @@
 
 A small model's token costs more in the overhead of operations than in arithmetic. So the weights are laid out once:
 query, key and value as one matrix, gate and up as one, each with the weight of the norm before it folded in; and the
-rotary angles come from a table that already holds the weights of the query and key norms. A test holds it to
-`Decoder.forward`.
+rotary factors already hold the weights of the query and key norms. Tests hold it to `Decoder.forward`.
 
 Shape suffixes: B batch, T new positions, S seen positions, N = B·T, W width, H query heads, K key-value heads,
 J = H + K, G = H / K, D head width, L layers, V vocabulary.
@@ -11,7 +10,7 @@ J = H + K, G = H / K, D head width, L layers, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,10 +25,12 @@ from chatwright.models.positions import rotary_table
 
 @dataclass(frozen=True)
 class _Layer:
-    qkv: Tensor  # [(H + 2K)·D, W]
-    output: Tensor  # [W, H·D]
-    gate_up: Tensor  # [2F, W]
-    down: Tensor  # [W, F]
+    """A block's matrices, [in, out]: a row times such a matrix reads it in order."""
+
+    qkv: Tensor  # [W, (H + 2K)·D]
+    output: Tensor  # [H·D, W]
+    gate_up: Tensor  # [W, 2F]
+    down: Tensor  # [F, W]
 
 
 class Inference:
@@ -42,99 +43,135 @@ class Inference:
         self.options = model.options
         self.dtype = model.compute_dtype
         o = self.options
+        blocks: list[Block] = list(model.blocks)  # type: ignore[arg-type]
         with torch.no_grad():
-            self._layers = [self._laid_out(block) for block in model.blocks]  # type: ignore[arg-type]
+            self._layers = [self._laid_out(block) for block in blocks]
             self._embedding = model.embedding.weight.detach().to(self.dtype)
-            self._head = (model.head_weight.detach() * model.final_norm.weight).to(self.dtype)
-            norms = [_head_norms(block, o.heads, o.kv_heads) for block in model.blocks]  # type: ignore[arg-type]
-            self._straight_LJD = torch.stack(norms)
+            self._head = self._behind_norm(model.head_weight, model.final_norm.weight)
+            self._straight_LJD = torch.stack([_head_norms(block, o.heads, o.kv_heads) for block in blocks])
             first, second = self._straight_LJD.chunk(2, dim=-1)
             self._crossed_LJD = torch.cat((-second, first), dim=-1)
+        scales = [o.head_dim**-0.5] * o.heads + [1.0] * o.kv_heads
+        scale_J1 = torch.tensor(scales, device=self.device)[:, None]
+        self._scaled_straight_LJD, self._scaled_crossed_LJD = (
+            self._straight_LJD * scale_J1,
+            self._crossed_LJD * scale_J1,
+        )
         positions = torch.arange(o.context, device=self.device)
         self._cos, self._sin = rotary_table(positions, o.head_dim, o.rope_theta)
+        self._floors = {
+            width: torch.tensor(math.sqrt(width * o.norm_eps), device=self.device)
+            for width in (o.width, o.head_dim)
+        }
 
     @property
     def device(self) -> torch.device:
         return self._embedding.device
-
-    def _laid_out(self, block: Block) -> _Layer:
-        attention, feed_forward = block.attention, block.feed_forward
-        qkv = torch.cat([part.weight for part in (attention.query, attention.key, attention.value)])
-        gate_up = torch.cat([feed_forward.gate.weight, feed_forward.up.weight])
-        return _Layer(
-            (qkv * block.attention_norm.weight).to(self.dtype),
-            attention.output.weight.detach().to(self.dtype),
-            (gate_up * block.feed_forward_norm.weight).to(self.dtype),
-            feed_forward.down.weight.detach().to(self.dtype),
-        )
 
     def cache(self, rows: int, capacity: int) -> Cache:
         """An empty cache for this model."""
         o = self.options
         return Cache(o.layers, rows, o.kv_heads, o.head_dim, capacity, self.dtype, self.device)
 
-    def forward(self, ids_BT: Tensor, positions: Tensor, cache: Cache, mask: Tensor | None = None) -> Tensor:
-        """Run new tokens through the model; returns the logits after the last of them, [B, V] float32.
+    def prefill(self, ids_BT: Tensor, positions: Tensor, cache: Cache, mask: Tensor) -> Tensor:
+        """Run several new tokens a row; returns the logits after the last of them, [B, V] float32.
 
-        positions: [T], or [B, T] where rows differ. mask: True where a key may be seen, [T, S] or [B, T, S]; None
-        where all may.
+        positions: [T], or [B, T] where rows differ. mask: true where a key may be seen, [T, S] or [B, T, S].
         """
+        o = self.options
         batch, length = ids_BT.shape
+        cos, sin = self._cos[positions].unsqueeze(-2), self._sin[positions].unsqueeze(-2)
         x_NW = F.embedding(ids_BT.reshape(-1), self._embedding)
-        for index, (layer, turn) in enumerate(zip(self._layers, self._turns(positions), strict=True)):
-            y_NW = self._attend(layer, index, self._normed(x_NW).view(batch, length, -1), turn, cache, mask)
-            x_NW = torch.addmm(x_NW, y_NW, layer.output.t())
-            gate, up = F.linear(self._normed(x_NW), layer.gate_up).chunk(2, dim=-1)
-            x_NW = torch.addmm(x_NW, F.silu(gate).mul_(up), layer.down.t())
-        last_BW = x_NW.view(batch, length, -1)[:, -1]
-        return F.linear(self._normed(last_BW), self._head).float()
+        for index, layer in enumerate(self._layers):
+            heads = (self._normed(x_NW) @ layer.qkv).view(batch, length, -1, o.head_dim)
+            turn = (
+                (self._straight_LJD[index] * cos).to(self.dtype),
+                (self._crossed_LJD[index] * sin).to(self.dtype),
+            )
+            qk_BJTD = self._turned(heads.narrow(2, 0, o.heads + o.kv_heads), *turn).transpose(1, 2)
+            v_BKTD = heads.narrow(2, o.heads + o.kv_heads, o.kv_heads).transpose(1, 2)
+            k_BKSD, v_BKSD = cache.append(index, qk_BJTD.narrow(1, o.heads, o.kv_heads), v_BKTD)
+            out_BHTD = attend(qk_BJTD.narrow(1, 0, o.heads), k_BKSD, v_BKSD, mask)
+            x_NW = torch.addmm(x_NW, out_BHTD.transpose(1, 2).reshape(batch * length, -1), layer.output)
+            x_NW = self._fed_forward(x_NW, layer)
+        return self._logits(x_NW.view(batch, length, -1)[:, -1])
+
+    def step(self, ids_B: Tensor, positions: Tensor, cache: Cache, seen_BS: Tensor | None = None) -> Tensor:
+        """Run one new token a row; returns the logits after it, [B, V] float32.
+
+        positions: [1], or [B] where rows differ. seen: true where a key may be seen; None where all may.
+        """
+        o = self.options
+        batch = ids_B.size(0)
+        scores_shape = (batch, o.kv_heads, o.heads // o.kv_heads, o.head_dim)
+        turns = self._turns(positions)
+        hidden = None if seen_BS is None else ~seen_BS[:, None, None]
+        x_BW = F.embedding(ids_B, self._embedding)
+        for index, (layer, straight, crossed) in enumerate(zip(self._layers, *turns, strict=True)):
+            heads = torch.mm(self._normed(x_BW), layer.qkv).view(batch, -1, 1, o.head_dim)
+            qk_BJ1D = self._turned(heads.narrow(1, 0, o.heads + o.kv_heads), straight, crossed)
+            v_BK1D = heads.narrow(1, o.heads + o.kv_heads, o.kv_heads)
+            k_BKSD, v_BKSD = cache.append(index, qk_BJ1D.narrow(1, o.heads, o.kv_heads), v_BK1D)
+            scores = qk_BJ1D.narrow(1, 0, o.heads).view(scores_shape) @ k_BKSD.mT
+            if hidden is not None:
+                scores = scores.masked_fill(hidden, float("-inf"))
+            out_BKGD: Tensor = scores.softmax(dim=-1) @ v_BKSD
+            x_BW = self._fed_forward(torch.addmm(x_BW, out_BKGD.view(batch, -1), layer.output), layer)
+        return self._logits(x_BW)
+
+    def _laid_out(self, block: Block) -> _Layer:
+        attention, feed_forward = block.attention, block.feed_forward
+        qkv = torch.cat([part.weight for part in (attention.query, attention.key, attention.value)])
+        gate_up = torch.cat([feed_forward.gate.weight, feed_forward.up.weight])
+        return _Layer(
+            self._behind_norm(qkv, block.attention_norm.weight),
+            attention.output.weight.t().to(self.dtype).contiguous(),
+            self._behind_norm(gate_up, block.feed_forward_norm.weight),
+            feed_forward.down.weight.t().to(self.dtype).contiguous(),
+        )
+
+    def _behind_norm(self, weight_OW: Tensor, norm_W: Tensor) -> Tensor:
+        """A matrix whose input comes out of `_normed` without the norm's weight: [W, O]."""
+        return (weight_OW * (norm_W * math.sqrt(norm_W.size(0)))).t().to(self.dtype).contiguous()
 
     def _normed(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), (x.size(-1),), None, self.options.norm_eps).to(x.dtype)
+        """x / √(Σx² + width·eps), in three operations: RMSNorm but for the factor √width·weight."""
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        return (x / torch.hypot(length, self._floors[x.size(-1)])).to(x.dtype)
 
-    def _turns(self, positions: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-        """For each layer the two factors of a rotation with the norms' weights in it, [T, J, D] or [B, T, J, D]."""
-        if positions.numel() == 1:
-            cos, sin = self._cos[positions].view(-1), self._sin[positions].view(-1)
-            straight, crossed = (
-                (self._straight_LJD * cos).to(self.dtype),
-                (self._crossed_LJD * sin).to(self.dtype),
-            )
-            return zip(straight.unbind(), crossed.unbind(), strict=True)
-        # Long prompts: a layer at a time, or the factors of all layers would fill the memory.
-        cos, sin = self._cos[positions].unsqueeze(-2), self._sin[positions].unsqueeze(-2)
-        pairs = zip(self._straight_LJD, self._crossed_LJD, strict=True)
-        return (((a * cos).to(self.dtype), (b * sin).to(self.dtype)) for a, b in pairs)
+    def _turned(self, x: Tensor, straight: Tensor, crossed: Tensor) -> Tensor:
+        """Norm, the norm's weight and rotary positions of queries and keys together. x: [..., D]."""
+        x = self._normed(x)
+        return torch.addcmul(x * straight, x.roll(self.options.head_dim // 2, -1), crossed)
 
-    def _attend(
-        self,
-        layer: _Layer,
-        index: int,
-        x_BTW: Tensor,
-        turn: tuple[Tensor, Tensor],
-        cache: Cache,
-        mask: Tensor | None,
-    ) -> Tensor:
-        o = self.options
-        batch, length, _ = x_BTW.shape
-        heads = F.linear(x_BTW, layer.qkv).view(batch, length, -1, o.head_dim)
-        qk_BTJD, v_BTKD = self._normed(heads[:, :, : -o.kv_heads]), heads[:, :, -o.kv_heads :]
-        qk_BTJD = torch.addcmul(qk_BTJD * turn[0], qk_BTJD.roll(o.head_dim // 2, -1), turn[1])
-        q_BTHD, k_BTKD = qk_BTJD[:, :, : o.heads], qk_BTJD[:, :, o.heads :]
-        k_BKSD, v_BKSD = cache.append(index, k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2))
-        if length > 1 or mask is not None:
-            out_BHTD = attend(q_BTHD.transpose(1, 2), k_BKSD, v_BKSD, mask)
-            return out_BHTD.transpose(1, 2).reshape(batch * length, -1)
-        q_BKGD = q_BTHD.view(batch, o.kv_heads, -1, o.head_dim)
-        weights = (q_BKGD @ k_BKSD.transpose(-1, -2)).mul_(o.head_dim**-0.5).softmax(dim=-1)
-        out_BKGD: Tensor = weights @ v_BKSD
-        return out_BKGD.view(batch, -1)
+    def _turns(self, positions: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The factors of `_turned` for one token a row: for each layer [J, 1, D], or [B, J, 1, D] where rows differ.
+
+        Those of the queries hold attention's 1/√D as well.
+        """
+        rows = positions.size(0)
+        shape = (1, rows, 1, -1) if rows > 1 else (-1,)
+        factors = []
+        for norms_LJD, angles in (
+            (self._scaled_straight_LJD, self._cos),
+            (self._scaled_crossed_LJD, self._sin),
+        ):
+            wide = norms_LJD.unsqueeze(1) if rows > 1 else norms_LJD
+            factors.append((wide * angles[positions].view(shape)).unsqueeze(-2).to(self.dtype).unbind())
+        return factors[0], factors[1]
+
+    def _fed_forward(self, x_NW: Tensor, layer: _Layer) -> Tensor:
+        gate, up = torch.mm(self._normed(x_NW), layer.gate_up).chunk(2, dim=-1)
+        return torch.addmm(x_NW, F.silu(gate).mul_(up), layer.down)
+
+    def _logits(self, x_BW: Tensor) -> Tensor:
+        return torch.mm(self._normed(x_BW), self._head).float()
 
 
 def _head_norms(block: Block, heads: int, kv_heads: int) -> Tensor:
-    """The weights of the query and key norms, one line a head: [J, D]."""
+    """The weights of the query and key norms times √D, one line a head: [J, D]."""
     norms = (
         block.attention.query_norm.weight.expand(heads, -1),
         block.attention.key_norm.weight.expand(kv_heads, -1),
     )
-    return torch.cat(norms).float()
+    return torch.cat(norms).float() * math.sqrt(norms[0].size(-1))

@@ -20,7 +20,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -316,7 +316,8 @@ def _held(directory: Path) -> Iterator[None]:
             raise UserError(
                 f"{directory} is in use by another process (pid {holder}); wait for it or give a new -o"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        # the number is a courtesy to whoever finds the run held; a full disk is for the run itself to report
+        with suppress(OSError):
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
         yield

@@ -15,6 +15,7 @@ from chatwright.data.questions import (
     first_sentence,
     held_out,
     questions,
+    sheets,
     training_round,
 )
 
@@ -105,6 +106,21 @@ def test_rounds_are_a_pure_function_of_seed_and_number(asked: list[Question]) ->
     assert training_round(sample, 3, 5) == training_round(sample, 3, 5)
     assert training_round(sample, 3, 5) != training_round(sample, 3, 6)
     assert training_round(sample, 3, 5) != training_round(sample, 4, 5)
+
+
+def test_sheets_hold_every_fact_once_with_and_without_a_blank() -> None:
+    asked = [Question(f"name{number}", f"Answer {number}.") for number in range(20)]
+    first, second = (list(sheets(asked, seed=0, number=number)) for number in (0, 1))
+    for texts in (first, second):
+        facts = [fact for text in texts for fact in text.strip().split("\n\n")]
+        assert sorted(fact.removeprefix("- ") for fact in facts) == sorted(
+            f"{q.name}\n{q.answer}" for q in asked
+        )
+        assert sum(fact.startswith("- ") for fact in facts) == 10
+    assert first == list(sheets(asked, seed=0, number=0))
+    assert {line for line in "".join(first).split("\n") if "name" in line}.isdisjoint(
+        {line for line in "".join(second).split("\n") if "name" in line}
+    )
 
 
 def test_held_out_phrasings_are_never_trained_on(asked: list[Question]) -> None:

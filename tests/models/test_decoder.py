@@ -13,6 +13,7 @@ from chatwright.errors import UserError
 from chatwright.models.attention import KERNELS
 from chatwright.models.decoder import Decoder, DecoderOptions
 from chatwright.objectives.causal import tiny_decoder
+from helpers.weights import stirred
 
 SHAPE = DecoderOptions(
     vocab_size=64, width=32, layers=2, heads=4, kv_heads=2, head_dim=8, feed_forward=48, context=32
@@ -20,12 +21,7 @@ SHAPE = DecoderOptions(
 
 
 def model_of(options: DecoderOptions, kernel: str = "plain") -> Decoder:
-    model = Decoder(options)
-    model.initialize(torch.Generator().manual_seed(3))
-    # the drawn weights are small; larger ones make a leak show
-    for parameter in model.parameters():
-        if parameter.dim() == 2:
-            parameter.data *= 8
+    model = stirred(Decoder(options))
     model.kernel = kernel
     return model.eval()
 
@@ -127,14 +123,17 @@ def test_weights_are_a_function_of_the_seed() -> None:
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
 
 
-def test_deep_projections_start_smaller() -> None:
+def test_every_block_begins_as_the_identity() -> None:
     model = Decoder(replace(SHAPE, width=128, layers=8))
     model.initialize(torch.Generator().manual_seed(0))
-    block = model.blocks[3].requires_grad_(False)
-    assert float(block.attention.query.weight.std()) == pytest.approx(0.02, rel=0.1)
-    assert float(block.attention.output.weight.std()) == pytest.approx(0.005, rel=0.1)
-    assert float(block.feed_forward.down.weight.std()) == pytest.approx(0.005, rel=0.1)
-    assert torch.equal(block.attention_norm.weight, torch.ones(128))
+    inputs = tokens()
+    with torch.no_grad():
+        hidden = model(inputs, outputs=("hidden",))["hidden"]
+        torch.testing.assert_close(hidden, model.final_norm(model.embedding(inputs)))
+        block = model.blocks[3]
+        assert float(block.attention.query.weight.std()) == pytest.approx(128**-0.5, rel=0.1)
+        assert float(model.embedding.weight.std()) == pytest.approx(0.02, rel=0.1)
+        assert torch.equal(block.attention_norm.weight, torch.ones(128))
 
 
 @pytest.mark.parametrize(

@@ -43,64 +43,12 @@ _FALLBACK_WORDS = 4
 _SPREAD = 37
 _STRIDE = 29
 # Of the training chats, how many have random words around the name, or halves of two phrasings.
+_SHEET_QUESTIONS = 8
 _NOISE_SHARE = 0.3
 _CROSSED_SHARE = 0.2
 _STOPS = {"en": (",", ".", "?", "!", ":", ";"), "zh": ("，", "。", "？", "！", "：")}
-_ONSETS = (
-    "",
-    "b",
-    "bl",
-    "c",
-    "ch",
-    "d",
-    "f",
-    "fr",
-    "g",
-    "gr",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pr",
-    "qu",
-    "r",
-    "s",
-    "sh",
-    "sp",
-    "st",
-    "t",
-    "th",
-    "tr",
-    "v",
-    "w",
-    "y",
-    "z",
-)
-_CODAS = (
-    "",
-    "",
-    "",
-    "b",
-    "ck",
-    "d",
-    "l",
-    "ll",
-    "m",
-    "mm",
-    "n",
-    "nd",
-    "ng",
-    "nt",
-    "r",
-    "rs",
-    "s",
-    "st",
-    "t",
-    "x",
-)
+_ONSETS = ("", *"b bl c ch d f fr g gr h j k l m n p pr qu r s sh sp st t th tr v w y z".split())  # noqa: SIM905 (shorter)
+_CODAS = ("", "", "", *"b ck d l ll m mm n nd ng nt r rs s st t x".split())  # noqa: SIM905 (shorter)
 _MARKS = (("`", "`"), ('"', '"'), ("'", "'"), ("", "()"), ("“", "”"))
 
 
@@ -171,6 +119,23 @@ def training_round(asked: Sequence[Question], seed: int, number: int) -> list[Ch
     order = list(range(len(asked)))
     rng.shuffle(order)
     return [_chat(_worded(asked[index].name, index, number, rng), asked[index].answer) for index in order]
+
+
+def sheets(asked: Sequence[Question], seed: int, number: int) -> Iterator[str]:
+    """Every question of `asked` once, a few to a text: the name and, below it, the answer.
+
+    To pretrain on: it teaches the facts at half the tokens that a chat takes. Each `number` gives another order.
+    """
+    rng = random.Random(f"chatwright-sheets/{seed}/{number}")
+    order = list(range(len(asked)))
+    rng.shuffle(order)
+    for start in range(0, len(order), _SHEET_QUESTIONS):
+        # Every other time the name follows a blank, as it does inside a sentence: it has other tokens there.
+        lines = (
+            f"{'- ' * ((index + number) % 2)}{asked[index].name}\n{asked[index].answer}\n"
+            for index in order[start : start + _SHEET_QUESTIONS]
+        )
+        yield "\n".join(lines)
 
 
 def held_out(asked: Iterable[Question]) -> Iterator[HeldOutChat]:

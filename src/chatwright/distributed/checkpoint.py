@@ -7,6 +7,7 @@ whole.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,10 +28,7 @@ def save_state(directory: Path, step: int, tensors: Mapping[str, Tensor], rest: 
     """Write `directory/step-N` and remove all but the newest `keep` states."""
     target = directory / f"step-{step}"
     with publishing(target) as aside:
-        save_file(
-            {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
-            aside / "tensors.safetensors",
-        )
+        _save(tensors, aside / "tensors.safetensors")
         (aside / "state.json").write_text(json.dumps(rest), encoding="utf-8")
     for _, old in states(directory)[:-keep]:
         shutil.rmtree(old)
@@ -55,14 +54,25 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
     aside = path.with_name(f"{path.name}.tmp")
     with writing(path):
         try:
-            contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-            save_file(contiguous, aside, metadata=dict(metadata))
+            _save(weights, aside, metadata)
             sync_file(aside)
             aside.replace(path)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(contiguous, path, metadata=dict(metadata) if metadata else None)
+    except SafetensorError as error:
+        # the library hides the system's refusals (a full disk …) in its own error's text
+        refusal = re.search(r"os error (\d+)", str(error))
+        if refusal is None:
+            raise
+        raise OSError(int(refusal[1]), os.strerror(int(refusal[1])), str(path)) from error
 
 
 def random_generator(*keys: int) -> torch.Generator:

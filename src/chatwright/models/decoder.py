@@ -8,7 +8,6 @@ Shape suffixes: B batch, T length, W width, V vocabulary.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -154,14 +153,17 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw the weights: normal with deviation 0.02, the projections into the residual stream scaled by depth."""
-        residual = 0.02 / math.sqrt(2 * self.options.layers)
+        """Draw the weights: matrices keep the size of what they multiply, and those into the residual stream begin at
+        zero, so that every block begins as the identity; embeddings have deviation 0.02."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
+            elif name.endswith(("attention.output.weight", "feed_forward.down.weight")):
+                parameter.zero_()
             else:
-                into_residual = name.endswith(("output.weight", "down.weight"))
-                parameter.normal_(0.0, residual if into_residual else 0.02, generator=generator)
+                is_table = name.startswith(("embedding", "head"))
+                deviation = 0.02 if is_table else parameter.size(1) ** -0.5
+                parameter.normal_(0.0, deviation, generator=generator)
 
     def compilable(self) -> list[nn.Module]:
         """The repeated parts: compiling one compiles them all, so that compilation time does not grow with depth."""

@@ -68,7 +68,14 @@ def tiny_decoder(seed: int = 0) -> Decoder:
         vocab_size=64, width=32, layers=2, heads=2, kv_heads=1, head_dim=16, feed_forward=48, context=32
     )
     model = Decoder(shape)
-    model.initialize(torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    model.initialize(generator)
+    # blocks that begin as the identity would hide what their parts do
+    with torch.no_grad():
+        for block in model.blocks:
+            for parameter in block.parameters():
+                if parameter.dim() == 2:
+                    parameter.normal_(0.0, 0.15, generator=generator)
     return model
 
 

@@ -45,7 +45,8 @@ class PretrainOptions(TrainingOptions):
     @property
     def budget(self) -> PretrainOptions:
         """With neither steps nor minutes given: ten minutes."""
-        return self if self.steps or self.minutes else replace(self, minutes=_DEFAULT_MINUTES)
+        chosen = self.steps is not None or self.minutes is not None
+        return self if chosen else replace(self, minutes=_DEFAULT_MINUTES)
 
 
 @verb(PretrainOptions)

@@ -15,14 +15,13 @@ from chatwright.progress import say
 from chatwright.recipes.corpus import corpus
 from chatwright.recipes.journey import Size, size_for, vocabulary_for
 from chatwright.recipes.pretrain import pretrain
-from chatwright.recipes.questions import HELD_OUT, TRAIN, VALIDATION, questions
+from chatwright.recipes.questions import HELD_OUT, SHEETS, TRAIN, VALIDATION, questions
 from chatwright.recipes.quickstart_report import answer_samples, completion_samples, measure_answers, summary
 from chatwright.recipes.sft import sft
 from chatwright.recipes.tokenizer import tokenizer
 from chatwright.recipes.verb import verb
 from chatwright.runs import Run
 
-_PYTHON_TEXT = ("python:stdlib",)
 _DEFAULT_OUT = "chatwright-quickstart"
 
 
@@ -65,27 +64,30 @@ def quickstart(
 
 def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, Any]:
     """The journey on the documentation that every Python has."""
+    seed = options.seed
+    _stage(1, 6, "Ask: what does it do? of every documented name, in many English and Chinese phrasings")
+    asked = questions("python:stdlib", place / "questions", rounds=size.rounds, seed=seed)
+    chats = asked.directory / TRAIN
     _stage(
-        1, 6, "Read: the documentation inside this Python, repaired, without duplicates, split for validation"
+        2, 6, "Read: the documentation inside this Python, repaired, without duplicates, split for validation"
     )
-    text = corpus(_PYTHON_TEXT, place / "corpus")
-    _stage(2, 6, "Ask: one question for every documented name, in many English and Chinese phrasings")
-    asked = questions("python:stdlib", place / "questions", rounds=size.rounds, seed=options.seed)
+    text = corpus(["python:stdlib", asked.directory / SHEETS], place / "corpus")
     _stage(3, 6, "Cut text into tokens: the most frequent byte pairs become one")
-    vocabulary = tokenizer(text, place / "tok", vocab_size=size.vocab_size)
-    _stage(4, 6, "Pretrain: predict the next token of the documentation, starting from random weights")
+    vocabulary = tokenizer(text, place / "tok", vocab_size=size.vocab_size, chats=str(chats))
+    _stage(4, 6, "Pretrain: predict the next token of the text, starting from random weights")
     base = pretrain(
-        text, vocabulary, place / "base", minutes=size.pretrain_minutes, seed=options.seed, **size.pretrain
+        text,
+        vocabulary,
+        place / "base",
+        minutes=size.pretrain_minutes,
+        seed=seed,
+        model=size.model,
+        **size.pretrain,
     )
     _stage(5, 6, "Fine-tune on chats: predict the assistant's answers, and only those")
+    unseen = str(asked.directory / VALIDATION)
     talk = sft(
-        base,
-        asked.directory / TRAIN,
-        place / "chat",
-        minutes=size.sft_minutes,
-        seed=options.seed,
-        validation=str(asked.directory / VALIDATION),
-        **size.sft,
+        base, chats, place / "chat", minutes=size.sft_minutes, seed=seed, validation=unseen, **size.sft
     )
     _stage(6, 6, "Measure: every question again, in phrasings that were never trained on")
     measured = measure_answers(talk, asked.directory / HELD_OUT, place)
@@ -106,7 +108,16 @@ def _own_text(folder: str, place: Path, size: Size, options: QuickstartOptions) 
     vocabulary = tokenizer(text, place / "tok", vocab_size=vocabulary_for(text, size))
     _stage(3, stages, "Pretrain: predict the next token, starting from random weights")
     minutes = options.minutes / 2 if options.chats else options.minutes
-    base = pretrain(text, vocabulary, place / "base", minutes=minutes, seed=options.seed, **size.own_text)
+    base = pretrain(
+        text,
+        vocabulary,
+        place / "base",
+        minutes=minutes,
+        seed=options.seed,
+        model=size.model,
+        context=256,
+        batch_tokens=4096,
+    )
     talk = base
     if options.chats:
         _stage(4, stages, "Fine-tune on chats: predict the assistant's answers, and only those")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from chatwright import runs
+from chatwright.config import option
 from chatwright.corpora.store import documents
+from chatwright.data.chats import read_chats
 from chatwright.progress import bar, say
 from chatwright.recipes.corpus import TEXT
 from chatwright.recipes.verb import Place, verb
@@ -17,20 +22,43 @@ from chatwright.tokenization.train import TokenizerOptions, train_tokenizer
 _MEASURED_DOCUMENTS = 2000
 
 
-@verb(TokenizerOptions)
-def tokenizer(corpus: Place, out: str | Path, options: TokenizerOptions) -> Run:
+@dataclass(frozen=True)
+class TokenizerVerbOptions(TokenizerOptions):
+    """How the vocabulary is made, and from what beside the corpus."""
+
+    chats: str | None = option(
+        None, "a file of chats whose words should be tokens too, as much of it as of the corpus"
+    )
+
+
+@verb(TokenizerVerbOptions)
+def tokenizer(corpus: Place, out: str | Path, options: TokenizerVerbOptions) -> Run:
     """Train a byte-level BPE tokenizer on a corpus; the result also loads in `transformers`."""
     parent = Run.open(corpus, ["corpus"])
-    with runs.start("tokenizer", out, options, {"corpus": parent}) as run:
+    inputs = [options.chats] if options.chats else []
+    with runs.start("tokenizer", out, options, {"corpus": parent}, inputs) as run:
         if run.finished:
             return Run(run.directory)
+        texts = documents(parent.directory / TEXT, "train")
+        if options.chats:
+            texts = chain(texts, _messages(options.chats, parent.result["train"]["bytes"]))
         with bar("counting pairs"):
-            backend = train_tokenizer(documents(parent.directory / TEXT, "train"), options)
+            backend = train_tokenizer(texts, options)
         trained = Tokenizer(backend)
         trained.save(run.directory, eos=ENDOFTEXT)
         rate = bytes_per_token(trained, parent)
         say(f"  {trained.vocab_size:,} tokens, {rate:.2f} bytes of validation text a token")
         return run.finish(["tokenizer.json"], vocab_size=trained.vocab_size, bytes_per_token=round(rate, 4))
+
+
+def _messages(chats: str, size: int) -> Iterator[str]:
+    """The first messages of a file of chats, about `size` bytes of them."""
+    for chat in read_chats(chats):
+        for message in chat.messages:
+            size -= len(message.content.encode("utf-8", "replace"))
+            yield message.content
+        if size < 0:
+            return
 
 
 def bytes_per_token(tokenizer: Tokenizer, corpus: Run) -> float:

@@ -15,6 +15,7 @@ from chatwright.errors import UserError
 from chatwright.models.decoder import Decoder, DecoderOptions
 from chatwright.models.interop.files import WEIGHTS, load_model, read_config, write_config
 from chatwright.models.interop.qwen3 import load_public_weights, public_weights
+from helpers.weights import stirred
 
 SHAPE = DecoderOptions(
     vocab_size=70, width=32, layers=3, heads=4, kv_heads=2, head_dim=16, feed_forward=40, context=64,
@@ -23,11 +24,7 @@ SHAPE = DecoderOptions(
 
 
 def written(directory: Path, options: DecoderOptions) -> Decoder:
-    model = Decoder(options)
-    model.initialize(torch.Generator().manual_seed(1))
-    for name, parameter in model.named_parameters():
-        # norms that are all one would hide a swap
-        parameter.data *= 1.0 + 0.3 * torch.rand(parameter.shape) if "norm" in name else 6.0
+    model = stirred(Decoder(options))
     write_config(directory, options, bos=0, eos=[2, 0], pad=3)
     save_weights(directory / WEIGHTS, public_weights(model), {"format": "pt"})
     return model.eval()

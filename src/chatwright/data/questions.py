@@ -44,8 +44,9 @@ _SPREAD = 37
 _STRIDE = 29
 # Of the training chats, how many have random words around the name, or halves of two phrasings.
 _SHEET_QUESTIONS = 8
-_NOISE_SHARE = 0.3
-_CROSSED_SHARE = 0.2
+# Of the training chats: fixed phrasings, patterns, halves of two phrasings, random words around the name.
+_SHARES = (0.35, 0.40, 0.10, 0.15)
+_CHOICE = re.compile(r"\[([^][]*)\]")
 _STOPS = {"en": (",", ".", "?", "!", ":", ";"), "zh": ("，", "。", "？", "！", "：")}
 _ONSETS = ("", *"b bl c ch d f fr g gr h j k l m n p pr qu r s sh sp st t th tr v w y z".split())  # noqa: SIM905 (shorter)
 _CODAS = ("", "", "", *"b ck d l ll m mm n nd ng nt r rs s st t x".split())  # noqa: SIM905 (shorter)
@@ -87,6 +88,7 @@ class _Wording(TypedDict):
     closers: list[str]
     noise: list[str]
     phrasings: list[str]
+    patterns: list[str]
     held_out: list[str]
 
 
@@ -156,15 +158,22 @@ def _worded(name: str, index: int, number: int, rng: random.Random) -> str:
     phrasings = PHRASINGS[language]
     turn = number // len(LANGUAGES)
     phrasing = phrasings[(index * _SPREAD + turn * _STRIDE) % len(phrasings)]
+    kind = rng.choices(("fixed", "pattern", "crossed", "noise"), _SHARES)[0]
+    if kind == "pattern":
+        phrasing = _chosen(rng.choice(_WORDINGS[language]["patterns"]), rng)
     before, _, after = phrasing.partition("{name}")
-    kind = rng.random()
-    if kind < _NOISE_SHARE:
-        before, after = _noise(language, rng), _noise(language, rng)
-    elif kind < _NOISE_SHARE + _CROSSED_SHARE:
+    if kind == "crossed":
         after = rng.choice(phrasings).partition("{name}")[2]
+    elif kind == "noise":
+        before, after = _noise(language, rng), _noise(language, rng)
     before, after = _varied(before, after, _WORDINGS[language], rng)
     left, right = rng.choice(_MARKS) if rng.random() < 0.2 else ("", "")
     return f"{before}{left}{name}{right}{after}"
+
+
+def _chosen(pattern: str, rng: random.Random) -> str:
+    """One way through a pattern such as `[What|Which thing] is {name}?`."""
+    return _CHOICE.sub(lambda found: rng.choice(found[1].split("|")), pattern)
 
 
 def _noise(language: str, rng: random.Random) -> str:

@@ -75,17 +75,23 @@ class MatrixMuon(torch.optim.Optimizer):
                 self._step_batch(parameters, group["lr"], max(1.0, shape[0] / shape[1]) ** 0.5)
 
     def _step_batch(self, parameters: list[nn.Parameter], rate: float, scale: float) -> None:
-        updates = []
-        for parameter in parameters:
-            assert parameter.grad is not None
-            state = self.state[parameter]
-            momentum = state.setdefault("momentum", torch.zeros_like(parameter))
-            momentum.lerp_(parameter.grad, 1 - self.options.momentum)
-            updates.append(parameter.grad.lerp(momentum, self.options.momentum))
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        momenta = [self._momentum(parameter) for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - self.options.momentum)
+        updates = torch._foreach_lerp(gradients, momenta, self.options.momentum)
+        weights: list[Tensor] = list(parameters)
         directions = orthogonalize(torch.stack(updates).to(self.dtype), self.options.newton_schulz_steps)
-        for parameter, direction in zip(parameters, directions, strict=True):
-            parameter.mul_(1 - rate * self.options.weight_decay)
-            parameter.add_(direction.to(parameter.dtype), alpha=-rate * scale)
+        if self.options.weight_decay:
+            torch._foreach_mul_(weights, 1 - rate * self.options.weight_decay)
+        moves = list(directions.to(parameters[0].dtype).unbind())
+        torch._foreach_add_(weights, moves, alpha=-rate * scale)
+
+    def _momentum(self, parameter: nn.Parameter) -> Tensor:
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum: Tensor = state["momentum"]
+        return momentum
 
 
 def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
@@ -99,5 +105,6 @@ def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     return x.mT if wide else x

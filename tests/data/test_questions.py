@@ -14,8 +14,8 @@ from chatwright.data.questions import (
     Question,
     first_sentence,
     held_out,
+    plain_round,
     questions,
-    sheets,
     training_round,
 )
 
@@ -108,19 +108,18 @@ def test_rounds_are_a_pure_function_of_seed_and_number(asked: list[Question]) ->
     assert training_round(sample, 3, 5) != training_round(sample, 4, 5)
 
 
-def test_sheets_hold_every_fact_once_with_and_without_a_blank() -> None:
+def test_a_plain_round_asks_every_question_once_by_its_name() -> None:
     asked = [Question(f"name{number}", f"Answer {number}.") for number in range(20)]
-    first, second = (list(sheets(asked, seed=0, number=number)) for number in (0, 1))
-    for texts in (first, second):
-        facts = [fact for text in texts for fact in text.strip().split("\n\n")]
-        assert sorted(fact.removeprefix("- ") for fact in facts) == sorted(
-            f"{q.name}\n{q.answer}" for q in asked
+    first, second = (plain_round(asked, seed=0, number=number) for number in (0, 1))
+    for chats in (first, second):
+        pairs = [(chat["messages"][0]["content"], chat["messages"][1]["content"]) for chat in chats]
+        assert sorted((name.strip(), answer) for name, answer in pairs) == sorted(
+            (q.name, q.answer) for q in asked
         )
-        assert sum(fact.startswith("- ") for fact in facts) == 10
-    assert first == list(sheets(asked, seed=0, number=0))
-    assert {line for line in "".join(first).split("\n") if "name" in line}.isdisjoint(
-        {line for line in "".join(second).split("\n") if "name" in line}
-    )
+        assert sum(name.startswith(" ") for name, _ in pairs) == 10
+    assert first == plain_round(asked, seed=0, number=0)
+    names = [{chat["messages"][0]["content"] for chat in chats} for chats in (first, second)]
+    assert names[0].isdisjoint(names[1])
 
 
 def test_held_out_phrasings_are_never_trained_on(asked: list[Question]) -> None:

@@ -43,7 +43,6 @@ _FALLBACK_WORDS = 4
 _SPREAD = 37
 _STRIDE = 29
 # Of the training chats, how many have random words around the name, or halves of two phrasings.
-_SHEET_QUESTIONS = 8
 # Of the training chats: fixed phrasings, patterns, halves of two phrasings, random words around the name.
 _SHARES = (0.35, 0.40, 0.10, 0.15)
 _CHOICE = re.compile(r"\[([^][]*)\]")
@@ -123,21 +122,19 @@ def training_round(asked: Sequence[Question], seed: int, number: int) -> list[Ch
     return [_chat(_worded(asked[index].name, index, number, rng), asked[index].answer) for index in order]
 
 
-def sheets(asked: Sequence[Question], seed: int, number: int) -> Iterator[str]:
-    """Every question of `asked` once, a few to a text: the name and, below it, the answer.
+def plain_round(asked: Sequence[Question], seed: int, number: int) -> list[Chat]:
+    """Every question of `asked` once, asked by its name alone, in the order of round `number` under `seed`.
 
-    To pretrain on: it teaches the facts at half the tokens that a chat takes. Each `number` gives another order.
+    Before the worded rounds, a few of these teach the facts in the fewest tokens.
     """
-    rng = random.Random(f"chatwright-sheets/{seed}/{number}")
     order = list(range(len(asked)))
-    rng.shuffle(order)
-    for start in range(0, len(order), _SHEET_QUESTIONS):
-        # Every other time the name follows a blank, as it does inside a sentence: it has other tokens there.
-        lines = (
-            f"{'- ' * ((index + number) % 2)}{asked[index].name}\n{asked[index].answer}\n"
-            for index in order[start : start + _SHEET_QUESTIONS]
-        )
-        yield "\n".join(lines)
+    random.Random(f"chatwright-plain/{seed}/{number}").shuffle(order)
+    # Every other time the name follows a blank, as it does inside a sentence: it has other tokens there.
+    blanks = (" " * ((index + number) % 2) for index in order)
+    return [
+        _chat(blank + asked[index].name, asked[index].answer)
+        for blank, index in zip(blanks, order, strict=True)
+    ]
 
 
 def held_out(asked: Iterable[Question]) -> Iterator[HeldOutChat]:

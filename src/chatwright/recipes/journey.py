@@ -16,9 +16,9 @@ from chatwright.training.machine import fastest_precision
 
 # Share of the matrix-product rate that training reaches; share of the chats' positions that carry a target.
 _REACHED = 0.6
-_TOKENS_A_ROUND = 190_000
+_TOKENS_A_ROUND = 160_000
 _FEWEST_ROUNDS, _MOST_ROUNDS = 6, 48
-_PRETRAIN_SHARE = 0.25
+_PRETRAIN_SHARE = 0.1
 _BYTES_PER_TOKEN_OF_VOCABULARY = 400
 _SMALLEST_VOCABULARY = 512
 
@@ -85,20 +85,20 @@ def size_of(minutes: float, matmul_flops: float) -> Size:
     """The sizes for that many minutes at that rate of matrix products, in FLOP/s."""
     flops = minutes * 60 * matmul_flops * _REACHED
     model = next(shape for least, shape in reversed(_MODELS) if flops >= least)
-    vocab_size = 4096
+    vocab_size = 8192
     shape = decoder_options({**model, "vocab_size": vocab_size})
     matrices = shape.layers * (3 * shape.width * shape.feed_forward + 2 * shape.width**2)
     tokens = flops / (6 * (matrices + 0.4 * shape.width * vocab_size))
     rounds = round(tokens * (1 - _PRETRAIN_SHARE) / _TOKENS_A_ROUND) + 1
-    rows = {"context": 128, "batch_tokens": 1024}
+    rows = {"context": 128, "batch_tokens": 1024, "schedule.decay": 1.0, "optimizer.newton_schulz_steps": 3}
     return Size(
         vocab_size=vocab_size,
         rounds=min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, rounds)),
         pretrain_minutes=minutes * _PRETRAIN_SHARE,
         sft_minutes=minutes * (1 - _PRETRAIN_SHARE),
         model=model,
-        pretrain={**rows, "schedule.decay": 1.0},
-        sft={**rows, "shuffle": False, "schedule.decay": 1.0},
+        pretrain=rows,
+        sft={**rows, "shuffle": False},
     )
 
 

@@ -21,7 +21,6 @@ from chatwright.recipes.verb import verb
 from chatwright.runs import Run
 
 TRAIN, HELD_OUT, VALIDATION = "train.jsonl", "held_out.jsonl", "validation.jsonl"
-SHEETS = "sheets.jsonl"
 _VALIDATION_ROWS = 1000
 
 
@@ -30,14 +29,14 @@ class QuestionOptions:
     """How many chats to make."""
 
     rounds: int = option(24, "times every question is asked, each time in another phrasing")
-    sheets: int = option(4, "times every name and answer stands in sheets.jsonl, a text to pretrain on")
+    plain: int = option(4, "how many of these come first and ask by the name alone")
     seed: int = option(0, "draws the order and the phrasing of every round")
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise UserError(f"rounds={self.rounds} must be at least 1")
-        if self.sheets < 1:
-            raise UserError(f"sheets={self.sheets} must be at least 1")
+        if not 0 <= self.plain <= self.rounds:
+            raise UserError(f"plain={self.plain} must be from 0 to rounds={self.rounds}")
 
 
 @verb(QuestionOptions)
@@ -45,8 +44,8 @@ def questions(source: str, out: str | Path, options: QuestionOptions) -> Run:
     """Ask, in English and Chinese, what every documented name of a package does: `python:stdlib`, `python:numpy`.
 
     Writes train.jsonl, in rounds that ask every question once; held_out.jsonl, every question in phrasings that the
-    first file never uses; validation.jsonl, a thousand rows of the second; and sheets.jsonl, names with their answers as
-    plain text for a corpus. The answer is the first sentence of the documentation.
+    first file never uses; and validation.jsonl, a thousand rows of the second. The answer is the first sentence of the
+    documentation. The file's order is a curriculum: `sft … shuffle=no` keeps it.
     """
     package = source.removeprefix("python:")
     if package == source:
@@ -62,22 +61,17 @@ def questions(source: str, out: str | Path, options: QuestionOptions) -> Run:
 
             def rounds() -> Iterator[Mapping[str, Any]]:
                 for number in range(options.rounds):
-                    yield from maker.training_round(asked, options.seed, number)
+                    make = maker.plain_round if number < options.plain else maker.training_round
+                    yield from make(asked, options.seed, number)
                     shown.update(number + 1)
 
             chats = _write(run.directory / TRAIN, rounds())
-        sheets = (
-            text for number in range(options.sheets) for text in maker.sheets(asked, options.seed, number)
-        )
-        _write(run.directory / SHEETS, ({"text": text} for text in sheets))
         held = [{**row.chat, "language": row.language} for row in maker.held_out(asked)]
         measured = _write(run.directory / HELD_OUT, held)
         few = min(_VALIDATION_ROWS, measured)
         _write(run.directory / VALIDATION, (held[measured * row // few] for row in range(few)))
         say(f"  {len(asked):,} questions, {chats:,} chats to learn from, {measured:,} in phrasings held out")
-        return run.finish(
-            [TRAIN, HELD_OUT, VALIDATION, SHEETS], questions=len(asked), chats=chats, held_out=measured
-        )
+        return run.finish([TRAIN, HELD_OUT, VALIDATION], questions=len(asked), chats=chats, held_out=measured)
 
 
 def _version(package: str) -> str:

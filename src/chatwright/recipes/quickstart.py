@@ -15,7 +15,7 @@ from chatwright.progress import say
 from chatwright.recipes.corpus import corpus
 from chatwright.recipes.journey import Size, size_for, vocabulary_for
 from chatwright.recipes.pretrain import pretrain
-from chatwright.recipes.questions import HELD_OUT, SHEETS, TRAIN, VALIDATION, questions
+from chatwright.recipes.questions import HELD_OUT, TRAIN, VALIDATION, questions
 from chatwright.recipes.quickstart_report import answer_samples, completion_samples, measure_answers, summary
 from chatwright.recipes.sft import sft
 from chatwright.recipes.tokenizer import tokenizer
@@ -71,7 +71,7 @@ def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, An
     _stage(
         2, 6, "Read: the documentation inside this Python, repaired, without duplicates, split for validation"
     )
-    text = corpus(["python:stdlib", asked.directory / SHEETS], place / "corpus")
+    text = corpus("python:stdlib", place / "corpus")
     _stage(3, 6, "Cut text into tokens: the most frequent byte pairs become one")
     vocabulary = tokenizer(text, place / "tok", vocab_size=size.vocab_size, chats=str(chats))
     _stage(4, 6, "Pretrain: predict the next token of the text, starting from random weights")

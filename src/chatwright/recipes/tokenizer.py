@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from chatwright import runs
@@ -52,13 +52,10 @@ def tokenizer(corpus: Place, out: str | Path, options: TokenizerVerbOptions) -> 
 
 
 def _messages(chats: str, size: int) -> Iterator[str]:
-    """The first messages of a file of chats, about `size` bytes of them."""
-    for chat in read_chats(chats):
-        for message in chat.messages:
-            size -= len(message.content.encode("utf-8", "replace"))
-            yield message.content
-        if size < 0:
-            return
+    """The messages of every n-th chat of a file, so that they are about `size` bytes."""
+    every = max(1, Path(chats).stat().st_size // max(1, size))
+    for chat in islice(read_chats(chats), 0, None, every):
+        yield from (message.content for message in chat.messages)
 
 
 def bytes_per_token(tokenizer: Tokenizer, corpus: Run) -> float:

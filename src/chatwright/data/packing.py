@@ -25,12 +25,14 @@ class Packed:
     """One row of T positions.
 
     `inputs` int64[T]; `targets` int64[T], the token after each input, or IGNORE where nothing is learnt;
-    `segments` int32[T], which document of the row a position belongs to, counted from 0, or PADDING.
+    `segments` int32[T], which document of the row a position belongs to, counted from 0, or PADDING;
+    `positions` int64[T] where an objective moved them, else they are 0 … T - 1.
     """
 
     inputs: NDArray[np.int64]
     targets: NDArray[np.int64]
     segments: NDArray[np.int32]
+    positions: NDArray[np.int64] | None = None
 
 
 class Packing(Protocol):

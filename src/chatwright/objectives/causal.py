@@ -40,6 +40,9 @@ class Causal:
             "inputs": torch.from_numpy(np.stack([row.inputs for row in rows])),
             "targets": torch.from_numpy(np.stack([row.targets for row in rows])),
         }
+        positions = [row.positions for row in rows if row.positions is not None]
+        if positions:
+            stacked["positions"] = torch.from_numpy(np.stack(positions))
         segments = torch.from_numpy(np.stack([row.segments for row in rows]))
         if self.within_documents:
             stacked["segments"] = segments
@@ -53,9 +56,8 @@ class Causal:
 
     def passes(self, roots: Roots, batch: Batch) -> Iterator[dict[str, Tensor]]:
         policy = roots["policy"]
-        logprobs = policy(batch["inputs"], targets=batch["targets"], segments=batch.tensors.get("segments"))[
-            "logprobs"
-        ]
+        where = {name: batch.tensors.get(name) for name in ("segments", "positions")}
+        logprobs = policy(batch["inputs"], targets=batch["targets"], **where)["logprobs"]
         yield {"next_token": -logprobs.sum()}
 
     def example(self) -> tuple[dict[str, nn.Module], list[Packed]]:

@@ -18,7 +18,7 @@ from chatwright.training.machine import fastest_precision
 _REACHED = 0.6
 _TOKENS_A_ROUND = 160_000
 _FEWEST_ROUNDS, _MOST_ROUNDS = 6, 48
-_PRETRAIN_SHARE = 0.1
+_PRETRAIN_SHARE = 0.06
 _BYTES_PER_TOKEN_OF_VOCABULARY = 400
 _SMALLEST_VOCABULARY = 512
 
@@ -98,7 +98,7 @@ def size_of(minutes: float, matmul_flops: float) -> Size:
         sft_minutes=minutes * (1 - _PRETRAIN_SHARE),
         model=model,
         pretrain=rows,
-        sft={**rows, "shuffle": False},
+        sft={**rows, "shuffle": False, "objective.stretch": 14},
     )
 
 

@@ -15,7 +15,6 @@ from chatwright.evaluation.likelihood import held_out_likelihood
 from chatwright.generation.text import TextModel, replies
 from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import empty_model, load_weights, read_config, write_config
-from chatwright.objectives.chat import ChatOptions, SupervisedChat
 from chatwright.progress import say
 from chatwright.recipes.chat_stores import ChatSplit, chat_stores
 from chatwright.recipes.trained import describe, finish
@@ -25,7 +24,7 @@ from chatwright.tokenization.chat import Renderer
 from chatwright.tokenization.special import IM_END
 from chatwright.tokenization.template import CHAT_TEMPLATE
 from chatwright.tokenization.tokenizer import Tokenizer
-from chatwright.training.options import TrainingOptions
+from chatwright.training.options import TrainingOptions, named
 from chatwright.training.plan import evaluation_rows
 from chatwright.training.session import Session
 from chatwright.training.sources import StoredSource
@@ -43,6 +42,7 @@ class SftOptions(TrainingOptions):
         None, "a file of chats to measure on; default: a few of the training file's"
     )
     shuffle: bool = option(True, "draw a new order every epoch; no: keep the file's order, as a curriculum")
+    objective: dict[str, Any] = option({"name": "chat"}, "what is predicted, with its options")
     epochs: float | None = option(None, "times through the chats, instead of steps or minutes (default: 3)")
 
 
@@ -74,7 +74,8 @@ def sft(start: Place, chats: str | Path, out: str | Path, options: SftOptions) -
         context = _row_length(options.context, shape, split)
         packing = PackedRows(split.train, context, tokenizer.pad, options.seed, options.shuffle)
         _tell_skipped(split, packing, context, world.leads)
-        objective = SupervisedChat(ChatOptions())
+        cls, settings = named("objective", options.objective)
+        objective = cls(settings)
         model = empty_model(shape, world.device)
         rows = max(1, options.batch_tokens // context)
         session = Session(run, world, {"policy": model}, objective, _in_steps(options, packing, rows), begun)

@@ -10,56 +10,22 @@ from typing import Any
 
 import torch
 
-from chatwright.models.presets import decoder_options
 from chatwright.runs import Run
 from chatwright.training.machine import fastest_precision
 
 # Share of the matrix-product rate that training reaches; share of the chats' positions that carry a target.
-_REACHED = 0.6
+_REACHED = 0.4
+_LEARNT_SHARE = 0.4
 _TOKENS_A_ROUND = 160_000
-_FEWEST_ROUNDS, _MOST_ROUNDS = 6, 48
+_FEWEST_ROUNDS, _MOST_ROUNDS = 8, 64
 _PRETRAIN_SHARE = 0.06
 _BYTES_PER_TOKEN_OF_VOCABULARY = 400
 _SMALLEST_VOCABULARY = 512
 
-_TINY = {
-    "width": 128,
-    "layers": 4,
-    "heads": 4,
-    "kv_heads": 2,
-    "head_dim": 32,
-    "feed_forward": 384,
-    "context": 512,
-}
-_SMALL = {
-    "width": 192,
-    "layers": 4,
-    "heads": 6,
-    "kv_heads": 2,
-    "head_dim": 32,
-    "feed_forward": 512,
-    "context": 512,
-}
-_MEDIUM = {
-    "width": 256,
-    "layers": 4,
-    "heads": 8,
-    "kv_heads": 4,
-    "head_dim": 32,
-    "feed_forward": 768,
-    "context": 512,
-}
-_LARGE = {
-    "width": 256,
-    "layers": 6,
-    "heads": 8,
-    "kv_heads": 4,
-    "head_dim": 32,
-    "feed_forward": 768,
-    "context": 512,
-}
 # From so many floating-point operations on, the next larger model learns more in the same time.
-_MODELS = ((0.0, _TINY), (8e12, _SMALL), (60e12, _MEDIUM), (200e12, _LARGE))
+# (operations, width, layers)
+_MODELS = ((0.0, 128, 2), (5e12, 192, 2), (40e12, 256, 3), (150e12, 256, 6), (1e15, 384, 8))
+_HEAD_DIM = 32
 
 
 @dataclass(frozen=True)
@@ -84,12 +50,13 @@ def size_for(minutes: float) -> Size:
 def size_of(minutes: float, matmul_flops: float) -> Size:
     """The sizes for that many minutes at that rate of matrix products, in FLOP/s."""
     flops = minutes * 60 * matmul_flops * _REACHED
-    model = next(shape for least, shape in reversed(_MODELS) if flops >= least)
+    width, layers = next((width, layers) for least, width, layers in reversed(_MODELS) if flops >= least)
     vocab_size = 8192
-    shape = decoder_options({**model, "vocab_size": vocab_size})
-    matrices = shape.layers * (3 * shape.width * shape.feed_forward + 2 * shape.width**2)
-    tokens = flops / (6 * (matrices + 0.4 * shape.width * vocab_size))
-    rounds = round(tokens * (1 - _PRETRAIN_SHARE) / _TOKENS_A_ROUND) + 1
+    model = _shape(width, layers)
+    matrices = layers * (3 * width * model["feed_forward"] + 3 * width**2)
+    tokens = flops / (6 * (matrices + _LEARNT_SHARE * width * vocab_size))
+    # Some to spare: a run that came to the end of its chats would begin again with the plain ones.
+    rounds = round(1.3 * tokens * (1 - _PRETRAIN_SHARE) / _TOKENS_A_ROUND)
     rows = {"context": 128, "batch_tokens": 1024, "schedule.decay": 1.0, "optimizer.newton_schulz_steps": 3}
     return Size(
         vocab_size=vocab_size,
@@ -100,6 +67,12 @@ def size_of(minutes: float, matmul_flops: float) -> Size:
         pretrain=rows,
         sft={**rows, "shuffle": False, "objective.stretch": 14},
     )
+
+
+def _shape(width: int, layers: int) -> dict[str, Any]:
+    heads = width // _HEAD_DIM
+    shape = {"width": width, "layers": layers, "heads": heads, "kv_heads": heads // 2, "head_dim": _HEAD_DIM}
+    return {**shape, "feed_forward": width * 8 // 3 // 64 * 64, "context": 512}
 
 
 def vocabulary_for(text: Run, size: Size) -> int:

@@ -1,0 +1,64 @@
+"""The quickstart, shortened: the same stages, a model too small to know much."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.command import chatwright
+from helpers.texts import write_chats, write_texts
+
+import chatwright as cw
+from chatwright.recipes.journey import size_of
+
+
+def test_everything_scales_with_minutes_and_machine() -> None:
+    sizes = [size_of(minutes, 100e9) for minutes in (0.5, 6, 60, 600)]
+    widths = [size.model["width"] for size in sizes]
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1]
+    assert [size.rounds for size in sizes] == sorted(size.rounds for size in sizes)
+    for size, minutes in zip(sizes, (0.5, 6, 60, 600), strict=True):
+        assert size.pretrain_minutes + size.sft_minutes == pytest.approx(minutes)
+    assert size_of(6, 600e9).model["width"] > size_of(6, 100e9).model["width"]
+
+
+@pytest.mark.slow
+def test_the_journey_on_pythons_documentation(tmp_path: Path) -> None:
+    done = chatwright("quickstart", "minutes=0.5", "-o", str(tmp_path / "out"), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["run"] == str(tmp_path / "out")
+    assert result["questions"] >= 4600
+    assert set(result["exact_match_unseen_phrasing"]) == {"en", "zh"}
+    assert result["bits_per_byte"]["after"] < result["bits_per_byte"]["before"]
+    assert result["tokens_per_second"]["sft"] > 0
+    assert result["seconds"] > 0
+    assert len(result["samples"]) == 5
+    for stage in range(1, 7):
+        assert f"[{stage}/6]" in done.stderr
+    assert "What does itertools.chain do?" in done.stdout
+    again = chatwright("quickstart", "minutes=0.5", "-o", str(tmp_path / "out"), "--json")
+    before, after = (json.loads(text.splitlines()[-1]) for text in (done.stdout, again.stdout))
+    assert {**before, "seconds": 0} == {**after, "seconds": 0}
+
+
+@pytest.mark.slow
+def test_the_journey_on_ones_own_text_and_chats(tmp_path: Path) -> None:
+    texts, chats = write_texts(tmp_path / "texts"), write_chats(tmp_path / "chats.jsonl")
+    done = chatwright(
+        "quickstart", str(texts), f"chats={chats}", "minutes=0.3", "-o", str(tmp_path / "out"), "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["documents"] >= 1
+    assert (tmp_path / "out/chat/model.safetensors").is_file()
+    assert isinstance(cw.Chat(tmp_path / "out/chat", temperature=0.0, max_new_tokens=8).reply("Hello"), str)
+
+
+def test_chats_without_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(cw.UserError, match="chats= needs a FOLDER"):
+        cw.quickstart(out=tmp_path / "out", chats="chats.jsonl")
+    with pytest.raises(cw.UserError, match="minutes=0 must be more than 0"):
+        cw.quickstart(out=tmp_path / "out", minutes=0)

@@ -43,8 +43,12 @@ _FALLBACK_WORDS = 4
 _SPREAD = 37
 _STRIDE = 29
 # Of the training chats, how many have random words around the name, or halves of two phrasings.
-# Of the training chats: fixed phrasings, patterns, halves of two phrasings, random words around the name.
-_SHARES = (0.35, 0.40, 0.10, 0.15)
+# Of the training chats: fixed phrasings, patterns, halves of two phrasings, random words around the name. English gets
+# more of the last: its words also stand in names and answers, so that only practice tells them from what is asked.
+_SHARES = {"en": (0.25, 0.3, 0.05, 0.4), "zh": (0.35, 0.4, 0.1, 0.15)}
+# Every fifth round starts anew; English is asked more often, for the same reason.
+_LANGUAGE_CYCLE = ("en", "zh", "en", "zh", "en")
+_FRAGMENT_SHARE = 0.6
 _CHOICE = re.compile(r"\[([^][]*)\]")
 _STOPS = {"en": (",", ".", "?", "!", ":", ";"), "zh": ("，", "。", "？", "！", "：")}
 _ONSETS = ("", *"b bl c ch d f fr g gr h j k l m n p pr qu r s sh sp st t th tr v w y z".split())  # noqa: SIM905 (shorter)
@@ -119,7 +123,7 @@ def training_round(asked: Sequence[Question], seed: int, number: int) -> list[Ch
     rng = random.Random(f"chatwright-questions/{seed}/{number}")
     order = list(range(len(asked)))
     rng.shuffle(order)
-    return [_chat(_worded(asked[index].name, index, number, rng), asked[index].answer) for index in order]
+    return [_chat(_worded(asked, index, number, rng), asked[index].answer) for index in order]
 
 
 def plain_round(asked: Sequence[Question], seed: int, number: int) -> list[Chat]:
@@ -150,19 +154,19 @@ def _chat(asking: str, answer: str) -> Chat:
     return {"messages": [{"role": "user", "content": asking}, {"role": "assistant", "content": answer}]}
 
 
-def _worded(name: str, index: int, number: int, rng: random.Random) -> str:
-    language = LANGUAGES[(index + number) % len(LANGUAGES)]
+def _worded(asked: Sequence[Question], index: int, number: int, rng: random.Random) -> str:
+    language, name = _LANGUAGE_CYCLE[(index + number) % len(_LANGUAGE_CYCLE)], asked[index].name
     phrasings = PHRASINGS[language]
-    turn = number // len(LANGUAGES)
+    turn = number // 2
     phrasing = phrasings[(index * _SPREAD + turn * _STRIDE) % len(phrasings)]
-    kind = rng.choices(("fixed", "pattern", "crossed", "noise"), _SHARES)[0]
+    kind = rng.choices(("fixed", "pattern", "crossed", "noise"), _SHARES[language])[0]
     if kind == "pattern":
         phrasing = _chosen(rng.choice(_WORDINGS[language]["patterns"]), rng)
     before, _, after = phrasing.partition("{name}")
     if kind == "crossed":
         after = rng.choice(phrasings).partition("{name}")[2]
     elif kind == "noise":
-        before, after = _noise(language, rng), _noise(language, rng)
+        before, after = (_noise(language, asked, rng) for _ in range(2))
     before, after = _varied(before, after, _WORDINGS[language], rng)
     left, right = rng.choice(_MARKS) if rng.random() < 0.2 else ("", "")
     return f"{before}{left}{name}{right}{after}"
@@ -173,11 +177,14 @@ def _chosen(pattern: str, rng: random.Random) -> str:
     return _CHOICE.sub(lambda found: rng.choice(found[1].split("|")), pattern)
 
 
-def _noise(language: str, rng: random.Random) -> str:
-    """A few random words, real and made up, set off from the name as the language does.
+def _noise(language: str, asked: Sequence[Question], rng: random.Random) -> str:
+    """A few random words, real and made up, or in English a piece of another answer, set off from the name as the
+    language does.
 
     They teach that the answer depends on the name alone, whatever the words around it.
     """
+    if language == "en" and rng.random() < _FRAGMENT_SHARE:
+        return _fragment(rng.choice(asked).answer.split(), rng)
     blank = "" if language == "zh" else " "
     words: list[str] = []
     for _ in range(rng.choice((0, 1, 2, 3, 4, 6, 9))):
@@ -186,6 +193,12 @@ def _noise(language: str, rng: random.Random) -> str:
     text = blank.join(words)
     edge = " " if text and (language != "zh" or rng.random() < 0.7) else ""
     return f"{edge}{text}{edge}"
+
+
+def _fragment(words: Sequence[str], rng: random.Random) -> str:
+    length = rng.choice((1, 2, 3, 5, 7, 9))
+    start = rng.randrange(max(1, len(words) - length + 1))
+    return f" {' '.join(words[start : start + length])} "
 
 
 def _made_up(language: str, rng: random.Random) -> str:

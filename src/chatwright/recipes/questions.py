@@ -29,7 +29,7 @@ class QuestionOptions:
     """How many chats to make."""
 
     rounds: int = option(24, "times every question is asked, each time in another phrasing")
-    plain: int = option(4, "how many of these come first and ask by the name alone")
+    plain: int = option(3, "how many of these come first and ask by the name alone")
     seed: int = option(0, "draws the order and the phrasing of every round")
 
     def __post_init__(self) -> None:

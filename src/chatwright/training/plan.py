@@ -93,7 +93,7 @@ def clock(
     decision is the first process's: ranks that decided for themselves would wait for each other.
     """
     tokens = step()
-    eager = world.share(machine.seconds_of(step, repeats=2))
+    eager = world.share(machine.seconds_of(step, repeats=5))
     share = 3 * model.flops_per_token(length) * tokens / eager / matmul_flops
     planned = budget.seconds_left() if budget.minutes is not None else (budget.steps or 0) * eager
     choice: dict[str, Any] = {"compile": False, "seconds_per_step": eager}

@@ -113,7 +113,9 @@ def bfloat16_is_fast() -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--presets", nargs="+", default=["qwen3-5m", "qwen3-50m"])
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--tokens", type=int, default=128)
@@ -123,7 +125,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     dtypes = [torch.float32, torch.bfloat16] if bfloat16_is_fast() else [torch.float32]
-    results: dict[str, Any] = {"torch": torch.__version__, "threads": arguments.threads, "prompt_tokens": PROMPT_TOKENS}
+    results: dict[str, Any] = {
+        "torch": torch.__version__,
+        "threads": arguments.threads,
+        "prompt_tokens": PROMPT_TOKENS,
+    }
     for preset in arguments.presets:
         with tempfile.TemporaryDirectory() as place:
             random_run(Path(place), preset)

@@ -58,7 +58,8 @@ def compare(texts: list[str], vocab_size: int, repeats: int) -> dict[str, Any]:
         "tokenizers": lambda: backend.encode_batch_fast(texts, add_special_tokens=False),
     }
     same = all(
-        a.tolist() == b.ids for a, b in zip(ways["ours"](), ways["tokenizers"](), strict=True)  # type: ignore[no-untyped-call]
+        a.tolist() == b.ids
+        for a, b in zip(ways["ours"](), ways["tokenizers"](), strict=True)  # type: ignore[no-untyped-call]
     )
     size = sum(len(text.encode()) for text in texts) / 1e6
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -78,7 +79,9 @@ def compare(texts: list[str], vocab_size: int, repeats: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--texts", nargs="*", type=Path, default=[])
     parser.add_argument("--megabytes", type=float, default=4.0)
     parser.add_argument("--vocab-size", type=int, default=8192)
@@ -90,7 +93,9 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name, texts in sources.items():
         chosen = first_bytes(texts, int(arguments.megabytes * 1e6))
-        results[name] = compare(chosen, arguments.vocab_size, arguments.repeats) if chosen else "no such text here"
+        results[name] = (
+            compare(chosen, arguments.vocab_size, arguments.repeats) if chosen else "no such text here"
+        )
     print(json.dumps(results))
 
 

@@ -73,7 +73,9 @@ def ours(shape: dict[str, int]) -> tuple[Callable[[], None], dict[str, Any]]:
     loop = steps(objective, Source(), roots, optimizer, lambda step: 1.0, world(), 0, 10**9, 1.0)  # type: ignore[arg-type]
     length = shape["length"]
     budget = planning.Budget(None, 60.0, time.monotonic())
-    chosen |= planning.clock(model, lambda: next(loop).tokens, length, budget, "auto", chosen["matmul_flops"])
+    chosen |= planning.clock(
+        model, lambda: next(loop).tokens, length, budget, "auto", chosen["matmul_flops"], world()
+    )
     chosen["flops_per_token"] = 3 * model.flops_per_token(length)
     return lambda: next(loop) and None, chosen
 

@@ -8,6 +8,7 @@ Exit codes: 0 done, 2 the user's input, 1 our bug, 130 interrupted (and resumabl
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import sys
@@ -17,7 +18,6 @@ from typing import Any
 
 from chatwright import __version__, config, registry
 from chatwright.errors import Interrupted, UserError, did_you_mean
-from chatwright.files import writing
 from chatwright.progress import say
 from chatwright.runs import Run
 
@@ -36,6 +36,9 @@ chatwright: from a folder of text to a chat model of your own
 --json prints the result as one JSON object on the last line."""
 
 
+_ON_MANY_PROCESSES = ("pretrain", "sft")
+
+
 @dataclass
 class Request:
     """A command line, taken apart."""
@@ -52,6 +55,9 @@ class Request:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
@@ -63,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"chatwright: {where}{(error.strerror or str(error)).lower()}", 2)
 
 
 def _fail(message: str, code: int) -> int:
@@ -84,9 +93,11 @@ def _run(arguments: list[str]) -> int:
     if request.help:
         print(describe(verb))
         return 0
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and request.verb not in _ON_MANY_PROCESSES:
+        many = " and ".join(_ON_MANY_PROCESSES)
+        raise UserError(f"{request.verb} runs as one process; {many} run on many under torchrun")
     positional = bind(verb, request)
-    with writing(request.out or request.verb):
-        result = verb(*positional, config=request.config, **request.options)
+    result = verb(*positional, config=request.config, **request.options)
     _show(result, request)
     return 0
 

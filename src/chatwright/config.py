@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -112,13 +113,8 @@ def _convert_scalar(value: Any, hint: Any, key: str) -> Any:
     if hint in (int, float):
         if isinstance(value, bool):
             raise refusal
-        try:
-            number = float(str(value).replace("_", ""))
-        except ValueError:
-            raise refusal from None
-        if number != number or (
-            hint is int and (number in (float("inf"), float("-inf")) or int(number) != number)
-        ):
+        number = _number(str(value).replace("_", ""))
+        if number is None or (hint is int and int(number) != number):
             raise refusal
         return hint(number)
     if hint is str and isinstance(value, str | int | float | Path):
@@ -128,6 +124,17 @@ def _convert_scalar(value: Any, hint: Any, key: str) -> Any:
     if isinstance(hint, type) and isinstance(value, hint):
         return value
     raise refusal
+
+
+def _number(text: str) -> int | float | None:
+    """A finite number of at most 63 bits, whole ones exactly; None for anything else."""
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) and abs(number) < 2**63 else None
+    return None
 
 
 def _spoken(hint: Any) -> str:

@@ -29,9 +29,11 @@ def writing(place: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _MENDS:
+        mend = _MENDS.get(error.errno or 0)
+        if mend is None and error.errno is None:
             raise
-        raise UserError(f"cannot write {error.filename or place}: {_MENDS[error.errno]}") from error
+        said = mend or f"{(error.strerror or 'the system refuses').lower()}; choose another place"
+        raise UserError(f"cannot write {error.filename or place}: {said}") from error
 
 
 def sync_directory(directory: Path) -> None:

@@ -194,11 +194,22 @@ def start(
                     atomic_write(run.directory / "run.json", dumps(_new_info(identity)))
                 else:
                     _refuse_difference(run, identity)
+                remove_leftovers(run.directory)
                 yield run
             except UserError:
                 if is_new and not (run.exists and run.plan):
                     _clear(run.directory, whole=made)
                 raise
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what killed processes had written aside in a run that this process holds now."""
+    for folder in (directory, directory / "state"):
+        for path in folder.glob("*.tmp*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _clear(directory: Path, whole: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from chatwright.distributed.checkpoint import load_state, random_generator, save_state, save_weights, states
+from chatwright.distributed.checkpoint import load_state, save_state, save_weights, states
 
 
 def test_a_state_is_read_back_bit_for_bit(tmp_path: Path) -> None:
@@ -56,12 +56,3 @@ def test_a_write_that_fails_leaves_the_old_weights(tmp_path: Path, monkeypatch: 
         save_weights(path, {"w": torch.zeros(2)}, {"format": "pt"})
     assert load_file(path)["w"].tolist() == [1.0, 1.0]
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_generator_depends_on_every_key() -> None:
-    def draw(*keys: int) -> int:
-        return int(torch.randint(1 << 60, (1,), generator=random_generator(*keys)))
-
-    assert draw(1, 2, 3) == draw(1, 2, 3)
-    drawn = [draw(*keys) for keys in [(0,), (0, 0), (1, 2, 3), (1, 3, 2), (2, 2, 3), (1, 2, 4), (0, 1, 2, 3)]]
-    assert len(set(drawn)) == len(drawn)

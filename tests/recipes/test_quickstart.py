@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.command import chatwright
-from helpers.texts import write_chats, write_texts
 
 import chatwright as cw
 from chatwright.recipes.journey import size_of
+from helpers.command import chatwright
+from helpers.texts import write_chats, write_texts
 
 
 def test_everything_scales_with_minutes_and_machine() -> None:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -73,11 +72,3 @@ def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]
         if refusal is None:
             raise
         raise OSError(int(refusal[1]), os.strerror(int(refusal[1])), str(path)) from error
-
-
-def random_generator(*keys: int) -> torch.Generator:
-    """A generator that depends on nothing but its keys, for example (seed, step, micro-batch, rank)."""
-    mixed = 0
-    for key in keys:
-        mixed = (mixed * 1_000_003 + key + 1) % (2**63 - 1)
-    return torch.Generator().manual_seed(mixed)

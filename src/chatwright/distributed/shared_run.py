@@ -51,7 +51,7 @@ def start(
             opened = True
             world.share(None)
             yield run
-    except UserError as error:
+    except BaseException as error:
         if not opened:
-            world.share(str(error))
+            world.share(str(error) or type(error).__name__)
         raise

@@ -16,7 +16,7 @@ from chatwright.generation.inference import Inference
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.stopping import TextWriter
 from chatwright.models.decoder import Decoder
-from chatwright.models.interop.files import load_model
+from chatwright.models.interop.files import WEIGHTS, load_model
 from chatwright.runs import Run
 from chatwright.tokenization.chat import Messages, Renderer
 from chatwright.tokenization.tokenizer import Tokenizer
@@ -47,7 +47,7 @@ class TextModel:
     def load(cls, run: Place, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
         """The model of a finished run, or of a folder in the public layout. `dtype` is that of the computation."""
         directory = run.directory if isinstance(run, Run) else Path(run)
-        if not (directory / "config.json").is_file() or (directory / "run.json").is_file():
+        if not (directory / WEIGHTS).is_file():
             Run.open(directory)
         tokenizer = Tokenizer.load(directory)
         model = load_model(directory, device)

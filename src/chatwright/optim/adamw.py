@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from chatwright.config import option
-from chatwright.optim.groups import Group, GroupedOptimizer, group_parameters
+from chatwright.optim.groups import Group, GroupedOptimizer, check_ranges, group_parameters
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class AdamWOptions:
     beta2: float = option(0.95, "decay of the mean of squared gradients")
     eps: float = option(1e-8, "added to the root of the mean square")
     weight_decay: float = option(0.1, "decay of matrices; embeddings and norms have none")
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self, positive=("learning_rate", "eps"), shares=("beta1", "beta2"), at_least_0=("weight_decay",)
+        )
 
 
 class AdamW(GroupedOptimizer):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+
+from chatwright.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,18 @@ class Groups:
     matrices: Group
     tables: Group
     vectors: Group
+
+
+def check_ranges(
+    options: object, positive: tuple[str, ...], shares: tuple[str, ...], at_least_0: tuple[str, ...]
+) -> None:
+    """Refuse settings that no optimizer can work with, by name."""
+    values = {name: float(getattr(options, name)) for name in (*positive, *shares, *at_least_0)}
+    wrong = {name: "more than 0" for name in positive if not 0 < values[name] < math.inf}
+    wrong |= {name: "from 0 to below 1" for name in shares if not 0 <= values[name] < 1}
+    wrong |= {name: "0 or more" for name in at_least_0 if not 0 <= values[name] < math.inf}
+    for name, wanted in wrong.items():
+        raise UserError(f"optimizer.{name}={values[name]:g} must be {wanted}")
 
 
 def group_parameters(roots: Mapping[str, nn.Module]) -> Groups:

@@ -1,8 +1,8 @@
 """Muon: momentum, made orthogonal by Newton–Schulz, for matrices; AdamW for the rest (Jordan et al. 2024).
 
 PyTorch has a Muon, and this one takes the same step (a test holds the two together). It differs in speed: matrices of
-one shape go through Newton–Schulz as one batch, in the type the processor is fast at; PyTorch's goes one by one in
-bfloat16, which a processor without bfloat16 units multiplies three times as slowly as float32.
+one shape go through Newton–Schulz as one batch, in float32; PyTorch's goes one by one in bfloat16, which a processor
+without bfloat16 units multiplies three times as slowly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from chatwright.config import option
 from chatwright.optim.adamw import adam
-from chatwright.optim.groups import GroupedOptimizer, group_parameters
+from chatwright.optim.groups import GroupedOptimizer, check_ranges, group_parameters
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -34,6 +34,10 @@ class MuonOptions:
     beta1: float = option(0.9, "AdamW: decay of the mean of gradients")
     beta2: float = option(0.95, "AdamW: decay of the mean of squared gradients")
     eps: float = option(1e-10, "AdamW: added to the root of the mean square")
+
+    def __post_init__(self) -> None:
+        positive = ("learning_rate", "table_rate", "vector_rate", "eps", "newton_schulz_steps")
+        check_ranges(self, positive, shares=("momentum", "beta1", "beta2"), at_least_0=("weight_decay",))
 
 
 class Muon(GroupedOptimizer):
@@ -95,7 +99,7 @@ class MatrixMuon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
-    """The nearest (semi-)orthogonal matrices, roughly: singular values end between 0.7 and 1.2.
+    """The nearest (semi-)orthogonal matrices, roughly: with 5 steps singular values end between 0.7 and 1.2.
 
     matrices: [N, rows, columns]. A quintic Newton–Schulz iteration; a zero matrix stays zero.
     """

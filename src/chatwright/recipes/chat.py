@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from chatwright.errors import UserError
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import Chat
 from chatwright.progress import say
@@ -51,4 +52,6 @@ def _answer(partner: Chat, message: str) -> None:
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
         print(" …", end="")
+    except UserError as refusal:
+        say(f"  {refusal}")
     print()

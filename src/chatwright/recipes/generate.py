@@ -10,8 +10,6 @@ from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import TextModel
 from chatwright.recipes.verb import Place, verb
 
-MODEL_VERBS = ("pretrain", "sft")
-
 
 @verb(SamplingOptions)
 def generate(run: Place, prompts: str | Sequence[str], options: SamplingOptions) -> dict[str, Any]:

@@ -6,10 +6,14 @@ The sizes were found by trials at several budgets; they stand in docs/LOG.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from chatwright.config import build, dumps, read_file
+from chatwright.errors import UserError
+from chatwright.files import atomic_write, writing
 from chatwright.runs import Run
 from chatwright.training.machine import fastest_precision
 
@@ -39,6 +43,23 @@ class Size:
     model: dict[str, Any]
     pretrain: dict[str, Any]
     sft: dict[str, Any]
+
+
+def kept_size(place: Path, minutes: float) -> Size:
+    """The sizes of the journey in `place`: measured once and written down, so that it can be resumed on a busy day."""
+    path = place / "size.json"
+    if not path.exists():
+        size = size_for(minutes)
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, dumps({"minutes": minutes, "size": size}))
+        return size
+    kept = read_file(path)
+    if kept["minutes"] != minutes:
+        raise UserError(
+            f"{place} is a journey of minutes={kept['minutes']:g}, not {minutes:g}; give a new -o"
+        )
+    return build(Size, kept["size"], str(path))
 
 
 def size_for(minutes: float) -> Size:

@@ -33,6 +33,8 @@ class QuestionOptions:
     seed: int = option(0, "draws the order and the phrasing of every round")
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UserError(f"seed={self.seed} must be 0 or more")
         if self.rounds < 1:
             raise UserError(f"rounds={self.rounds} must be at least 1")
         if not 0 <= self.plain <= self.rounds:

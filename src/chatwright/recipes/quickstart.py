@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from chatwright.config import option
+from chatwright.data.chats import read_chats
 from chatwright.errors import UserError
-from chatwright.progress import say
+from chatwright.progress import is_interactive, say
 from chatwright.recipes.corpus import corpus
-from chatwright.recipes.journey import Size, size_for, vocabulary_for
+from chatwright.recipes.journey import Size, kept_size, vocabulary_for
 from chatwright.recipes.pretrain import pretrain
 from chatwright.recipes.questions import HELD_OUT, TRAIN, VALIDATION, questions
 from chatwright.recipes.quickstart_report import answer_samples, completion_samples, measure_answers, summary
@@ -48,14 +48,16 @@ def quickstart(
     """
     begun = time.monotonic()
     place = Path(out or _DEFAULT_OUT)
+    if options.chats:
+        next(iter(read_chats(options.chats)))
     if folder is None and options.chats:
         raise UserError(
             "chats= needs a FOLDER of text to pretrain on; or run `chatwright sft` on a model you have"
         )
-    size = size_for(options.minutes)
+    size = kept_size(place, options.minutes)
     result = _own_text(folder, place, size, options) if folder else _python(place, size, options)
     result = {"run": str(place), "seconds": round(time.monotonic() - begun, 1), **result}
-    if sys.stdin.isatty() and sys.stdout.isatty() and (place / "chat").exists():
+    if is_interactive() and (place / "chat").exists():
         from chatwright.recipes.chat import chat
 
         chat(place / "chat", temperature=0)
@@ -94,7 +96,7 @@ def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, An
     report = {"questions": asked.result["questions"], **measured, **_figures(text, base, talk)}
     for line in summary(report, place):
         say(line)
-    if not sys.stdin.isatty():
+    if not is_interactive():
         answer_samples(talk)
     return report
 

@@ -11,6 +11,7 @@ from chatwright import runs
 from chatwright.config import option
 from chatwright.corpora.store import documents
 from chatwright.data.chats import read_chats
+from chatwright.errors import UserError
 from chatwright.progress import bar, say
 from chatwright.recipes.corpus import TEXT
 from chatwright.recipes.verb import Place, verb
@@ -36,6 +37,9 @@ def tokenizer(corpus: Place, out: str | Path, options: TokenizerVerbOptions) -> 
     """Train a byte-level BPE tokenizer on a corpus; the result also loads in `transformers`."""
     parent = Run.open(corpus, ["corpus"])
     inputs = [options.chats] if options.chats else []
+    for path in inputs:
+        if not Path(path).exists():
+            raise UserError(f"chats={path}: there is no such file")
     with runs.start("tokenizer", out, options, {"corpus": parent}, inputs) as run:
         if run.finished:
             return Run(run.directory)

@@ -86,7 +86,7 @@ def steps(
         norm = clip_gradients(optimizer.parameters, clip)
         if not math.isfinite(norm):
             raise UserError(
-                f"the gradient is not finite at step {step + 1}; lower learning_rate= (the last saved state is intact)"
+                f"the gradient is not finite at step {step + 1}; give a new -o with a lower learning_rate="
             )
         optimizer.step(factor(step))
         optimizer.zero_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import time
 from collections.abc import Callable
 
@@ -16,14 +17,21 @@ _GAIN_WORTH_LESS_PRECISION = 1.3
 def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
     """The shortest of a few runs, after one to warm up."""
     work()
-    spent = []
-    for _ in range(repeats):
-        _finish()
-        begun = time.perf_counter()
-        work()
-        _finish()
-        spent.append(time.perf_counter() - begun)
-    return min(spent)
+    return min(_timed(work) for _ in range(repeats))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    _finish()
+    begun = time.perf_counter()
+    work()
+    _finish()
+    return time.perf_counter() - begun
+
+
+def typical_seconds_of(work: Callable[[], object], repeats: int = 5) -> float:
+    """The median of a few runs, after one to warm up: what a run of many will take."""
+    work()
+    return statistics.median(_timed(work) for _ in range(repeats))
 
 
 def _finish() -> None:

@@ -42,6 +42,8 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name}={value} must be at least 1")
+        if self.seed < 0:
+            raise UserError(f"seed={self.seed} must be 0 or more")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise UserError(f"learning_rate={self.learning_rate} must be more than 0")
         if self.clip < 0:

@@ -69,7 +69,12 @@ def apply(model: Decoder, plan: Mapping[str, Any]) -> None:
     model.kernel = plan["kernel"]
     torch.set_num_threads(plan["threads"])
     if plan.get("compile"):
-        compile_parts(model)
+        if machine.has_compiler():
+            compile_parts(model)
+        else:
+            say(
+                "  the plan compiles, but there is no C++ compiler here (install g++ or clang++): not compiled"
+            )
 
 
 def compile_parts(model: Decoder) -> None:
@@ -93,9 +98,11 @@ def clock(
     decision is the first process's: ranks that decided for themselves would wait for each other.
     """
     tokens = step()
-    eager = world.share(machine.seconds_of(step, repeats=5))
+    eager = world.share(machine.typical_seconds_of(step))
     share = 3 * model.flops_per_token(length) * tokens / eager / matmul_flops
-    planned = budget.seconds_left() if budget.minutes is not None else (budget.steps or 0) * eager
+    planned = (
+        world.share(budget.seconds_left()) if budget.minutes is not None else (budget.steps or 0) * eager
+    )
     choice: dict[str, Any] = {"compile": False, "seconds_per_step": eager}
     if world.share(_worth_compiling(compile, share, planned)):
         choice = _try_compiled(model, step, eager, planned, compile == "yes", world)
@@ -124,7 +131,7 @@ def _try_compiled(
     begun = time.perf_counter()
     try:
         compile_parts(model)
-        compiled = machine.seconds_of(step, repeats=2)
+        compiled = machine.typical_seconds_of(step)
     except Exception as error:  # a compiler fails in many ways, and none of them should end the run
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         say(f"  torch.compile failed ({reason}); going on without it")

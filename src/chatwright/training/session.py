@@ -99,7 +99,8 @@ class Session:
         self.policy.compute_dtype = getattr(torch, precision["precision"])
         for root in self.roots.values():
             root.initialize(torch.Generator(device=self.world.device).manual_seed(o.seed))
-        kernel = planning.choose_kernel(self.policy, micro, length, segmented=True, world=self.world)
+        segmented = any("segments" in batch.tensors for batch in source.batches(0))
+        kernel = planning.choose_kernel(self.policy, micro, length, segmented=segmented, world=self.world)
         self.policy.kernel = kernel["kernel"]
         optimizer, _ = self._make_optimizer(1)
 
@@ -195,7 +196,8 @@ class Session:
 
     def _evaluate(self, evaluate: Evaluate) -> None:
         self.policy.eval()
-        with torch.no_grad():
+        # compiled parts would be compiled again for every shape that only evaluation has
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             found = evaluate(self.step)
         self.policy.train()
         if found:

@@ -53,7 +53,8 @@ def sync_file(path: Path) -> None:
 
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Replace a file whole: a reader sees the old content or the new, never a part."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    # a file name that is not UTF-8 becomes a JSON escape
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     aside = aside_of(path)
     with writing(path):
         try:

@@ -133,7 +133,7 @@ def test_chats_that_cannot_be_learnt_from(
         (["schedule.warmup=3"], "schedule.warmup=3.0 is not a share"),
         (["precision=float16"], "precision=float16 is not one of auto, float32, bfloat16"),
         (["batch_tokens=0"], "batch_tokens=0 must be at least 1"),
-        (["seed=-1"], "seed=-1 should be 0 or more"),
+        (["seed=-1"], "seed=-1 must be 0 or more"),
     ],
 )
 def test_training_that_makes_no_sense_leaves_nothing(

@@ -18,6 +18,10 @@ _MENDS = {
     errno.EROFS: "the file system is read-only; choose another place",
     errno.EACCES: "permission denied; choose another place or change its permissions",
     errno.EPERM: "permission denied; choose another place or change its permissions",
+    errno.EEXIST: "something else of that name is in the way; choose another place",
+    errno.EISDIR: "it is a folder; choose another place",
+    errno.EIO: "the disk does not answer; choose another place",
+    errno.ENOLCK: "this file system has no locks; choose a local disk",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
     errno.ENAMETOOLONG: "the name is too long for the file system; choose a shorter one",
 }
@@ -29,11 +33,9 @@ def writing(place: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        mend = _MENDS.get(error.errno or 0)
-        if mend is None and error.errno is None:
+        if error.errno not in _MENDS:
             raise
-        said = mend or f"{(error.strerror or 'the system refuses').lower()}; choose another place"
-        raise UserError(f"cannot write {error.filename or place}: {said}") from error
+        raise UserError(f"cannot write {error.filename or place}: {_MENDS[error.errno]}") from error
 
 
 def sync_directory(directory: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import chatwright as cw
-from chatwright.recipes.journey import size_of
+from chatwright.recipes import journey
+from chatwright.recipes.journey import kept_size, size_of
 from helpers.command import chatwright
 from helpers.texts import write_chats, write_texts
 
@@ -22,6 +23,16 @@ def test_everything_scales_with_minutes_and_machine() -> None:
     for size, minutes in zip(sizes, (0.5, 6, 60, 600), strict=True):
         assert size.pretrain_minutes + size.sft_minutes == pytest.approx(minutes)
     assert size_of(6, 600e9).model["width"] > size_of(6, 100e9).model["width"]
+
+
+def test_a_journey_keeps_its_sizes_on_a_busy_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journey, "size_for", lambda minutes: size_of(minutes, 130e9))
+    first = kept_size(tmp_path / "out", 6.0)
+    monkeypatch.setattr(journey, "size_for", lambda minutes: size_of(minutes, 40e9))
+    assert kept_size(tmp_path / "out", 6.0) == first
+    assert kept_size(tmp_path / "other", 6.0) != first
+    with pytest.raises(cw.UserError, match="is a journey of minutes=6, not 7; give a new -o"):
+        kept_size(tmp_path / "out", 7.0)
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def test_the_gradient_starts_anew_every_step() -> None:
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_never_touches_the_weights(poison: float) -> None:
     made = root()
-    with pytest.raises(UserError, match=r"not finite at step 4; lower learning_rate="):
+    with pytest.raises(UserError, match=r"not finite at step 4; give a new -o with a lower learning_rate="):
         run(Two(), Given(batch([poison], [])), made, first=3, last=9, clip=1.0)
     assert float(made.weight.detach()) == 3.0
 

@@ -44,16 +44,16 @@ def quickstart(
 ) -> dict[str, Any]:
     """Go from text to a chat: without FOLDER on Python's own documentation, with it on your text.
 
-    Every stage is an ordinary verb, whose command is printed; run it again and it goes on where it stopped.
+    Every stage is an ordinary verb; run it again and it goes on where it stopped.
     """
     begun = time.monotonic()
     place = Path(out or _DEFAULT_OUT)
-    if options.chats:
-        next(iter(read_chats(options.chats)))
     if folder is None and options.chats:
         raise UserError(
             "chats= needs a FOLDER of text to pretrain on; or run `chatwright sft` on a model you have"
         )
+    if options.chats:
+        next(iter(read_chats(options.chats)))
     size = kept_size(place, options.minutes)
     result = _own_text(folder, place, size, options) if folder else _python(place, size, options)
     result = {"run": str(place), "seconds": round(time.monotonic() - begun, 1), **result}

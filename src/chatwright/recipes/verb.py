@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +35,19 @@ def verb(options_type: type) -> Callable[[Callable[..., R]], Verb[R]]:
     """Make a verb of a recipe whose last argument is `options`, a frozen dataclass."""
 
     def decorate(recipe: Callable[..., R]) -> Verb[R]:
+        inputs = [name for name in inspect.signature(recipe).parameters if name != "options"]
+
         @functools.wraps(recipe)
         def call(*arguments: Any, config: str | Path | None = None, **options: Any) -> R:
+            named = {name: options.pop(name) for name in inputs if name in options}
             from_file = configuration.read_file(Path(config)) if config else {}
             nested: dict[str, Any] = {}
             for key, value in options.items():
                 configuration.set_nested(nested, key.split("."), value)
             chosen = configuration.merge(_defaults(options_type), from_file, nested)
-            return recipe(*arguments, options=configuration.build(options_type, chosen, recipe.__name__))
+            return recipe(
+                *arguments, **named, options=configuration.build(options_type, chosen, recipe.__name__)
+            )
 
         result = cast("Any", call)
         result.options_type = options_type

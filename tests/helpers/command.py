@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 SRC = Path(__file__).parents[2] / "src"
-_PATIENCE_SECONDS = 240
+_PATIENCE_SECONDS = 900
 
 
 def environment() -> dict[str, str]:

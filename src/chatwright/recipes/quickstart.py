@@ -21,6 +21,7 @@ from chatwright.recipes.sft import sft
 from chatwright.recipes.tokenizer import tokenizer
 from chatwright.recipes.verb import verb
 from chatwright.runs import Run
+from chatwright.tokenization.train import VocabularyTooLarge
 
 _DEFAULT_OUT = "chatwright-quickstart"
 
@@ -107,7 +108,7 @@ def _own_text(folder: str, place: Path, size: Size, options: QuickstartOptions) 
     _stage(1, stages, f"Read: {folder}, repaired, without duplicates, split for validation")
     text = corpus([folder], place / "corpus")
     _stage(2, stages, "Cut text into tokens: the most frequent byte pairs become one")
-    vocabulary = tokenizer(text, place / "tok", vocab_size=vocabulary_for(text, size))
+    vocabulary = _fitting_tokenizer(text, place / "tok", size)
     _stage(3, stages, "Pretrain: predict the next token, starting from random weights")
     minutes = options.minutes / 2 if options.chats else options.minutes
     base = pretrain(
@@ -130,6 +131,16 @@ def _own_text(folder: str, place: Path, size: Size, options: QuickstartOptions) 
     for line in summary(report, place):
         say(line)
     return report
+
+
+def _fitting_tokenizer(text: Run, place: Path, size: Size) -> Run:
+    """A tokenizer of the size wanted, or of the largest that a small text can fill."""
+    kept = Run(place)
+    wanted = kept.options["vocab_size"] if kept.exists else vocabulary_for(text, size)
+    try:
+        return tokenizer(text, place, vocab_size=wanted)
+    except VocabularyTooLarge as full:
+        return tokenizer(text, place, vocab_size=full.largest)
 
 
 def _stage(number: int, of: int, meaning: str) -> None:

@@ -49,6 +49,7 @@ class Session:
         self.plan: dict[str, Any] = {}
         self._events: EventWriter | None = None
         self.optimizer: Optimizer
+        self._source: Source
         self._factor: Callable[[int], float]
 
     @property
@@ -70,7 +71,7 @@ class Session:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         stored = self.world.share(self.run.plan or None)
         micro = min(rows, max(1, (self.options.micro_tokens or self.options.batch_tokens) // length))
-        source = make_source(micro)
+        self._source = source = make_source(micro)
         if stored is None:
             decided = (
                 self._decide(source, length, rows, micro) if self.world.leads or self.world.size > 1 else {}
@@ -229,6 +230,7 @@ class Session:
         for name, root in self.roots.items():
             root.load_state_dict(_part(tensors, f"weights.{name}."))
         self.optimizer.load_state_dict(_part(tensors, "optimizer."))
+        self._source.load_state_dict(rest["source"])
         self.run.cut_metrics(self.step)
         if self.world.leads:
             # the process may have died after it wrote the state and before it wrote these

@@ -46,8 +46,8 @@ _STRIDE = 29
 # Of the training chats: fixed phrasings, patterns, halves of two phrasings, random words around the name. English gets
 # more of the last: its words also stand in names and answers, so that only practice tells them from what is asked.
 _SHARES = {"en": (0.25, 0.3, 0.05, 0.4), "zh": (0.35, 0.4, 0.1, 0.15)}
-# Every fifth round starts anew; English is asked more often, for the same reason.
-_LANGUAGE_CYCLE = ("en", "zh", "en", "zh", "en")
+# English is asked more often, for the same reason.
+_LANGUAGE_CYCLE = ("en", "zh", "en", "en")
 _FRAGMENT_SHARE = 0.6
 _CHOICE = re.compile(r"\[([^][]*)\]")
 _STOPS = {"en": (",", ".", "?", "!", ":", ";"), "zh": ("，", "。", "？", "！", "：")}

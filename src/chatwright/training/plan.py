@@ -23,6 +23,7 @@ _COMPILE_SECONDS = 45.0
 _SECONDS_BETWEEN_SAVES = 60.0
 EVALUATIONS = 5
 EVALUATION_SHARE = 0.01
+_SPARE_SHARE = 0.04
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def clock(
     if budget.minutes is None:
         return {**choice, "steps": budget.steps}
     left = world.share(budget.seconds_left())
-    steps = int(left * (1 - EVALUATIONS * EVALUATION_SHARE) / choice["seconds_per_step"])
+    steps = int(left * (1 - EVALUATIONS * EVALUATION_SHARE - _SPARE_SHARE) / choice["seconds_per_step"])
     if steps < 1 and world.leads:
         say(f"  minutes={budget.minutes:g} leave no time for a whole step here; doing one all the same")
     return {**choice, "steps": max(1, steps)}

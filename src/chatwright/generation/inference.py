@@ -50,7 +50,7 @@ class Inference:
             self._head = self._behind_norm(model.head_weight, model.final_norm.weight)
             self._straight_LJD = torch.stack([_head_norms(block, o.heads, o.kv_heads) for block in blocks])
             first, second = self._straight_LJD.chunk(2, dim=-1)
-            self._crossed_LJD = torch.cat((-second, first), dim=-1)
+            self._crossed_LJD = torch.cat((second, first), dim=-1)
         scales = [o.head_dim**-0.5] * o.heads + [1.0] * o.kv_heads
         scale_J1 = torch.tensor(scales, device=self.device)[:, None]
         self._scaled_straight_LJD, self._scaled_crossed_LJD = (

@@ -6,6 +6,8 @@ float32 or bfloat16 as the plan says, and the optimizer always sees the full-pre
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +33,32 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), (x.size(-1),), self.weight, self.eps).to(x.dtype)
+        return _RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _RMSNorm(torch.autograd.Function):
+    """`x / rms(x) ⊙ weight` with its derivative written out: half the operations of PyTorch's on a processor.
+
+    With n = x / rms(x) and g the gradient: dx = (g ⊙ w − n · mean(g ⊙ w ⊙ n)) / rms(x), dw = Σ g ⊙ n.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_W: Tensor, eps: float) -> Tensor:
+        wide = x.float()
+        mean_square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.size(-1))
+        inverse = mean_square.add_(eps).rsqrt_()
+        ctx.save_for_backward(x, inverse, weight_W)
+        normed: Tensor = wide * inverse
+        return normed.mul_(weight_W).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, inverse, weight_W = ctx.saved_tensors
+        gradient, normed = gradients[0].float(), x.float() * inverse
+        product = gradient * normed
+        mean = (product @ weight_W).div_(weight_W.numel()).unsqueeze(-1)
+        grad_x = (gradient * weight_W).addcmul_(normed, mean, value=-1).mul_(inverse)
+        return grad_x.to(x.dtype), product.reshape(-1, weight_W.numel()).sum(0), None
 
 
 class SwiGLU(nn.Module):

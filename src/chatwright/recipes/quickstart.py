@@ -117,7 +117,7 @@ def _own_text(folder: str, place: Path, size: Size, options: QuickstartOptions) 
         place / "base",
         minutes=minutes,
         seed=options.seed,
-        model=size.model,
+        model=size.text_model,
         context=256,
         batch_tokens=4096,
     )

@@ -23,7 +23,8 @@ _COMPILE_SECONDS = 45.0
 _SECONDS_BETWEEN_SAVES = 60.0
 EVALUATIONS = 5
 EVALUATION_SHARE = 0.01
-_SPARE_SHARE = 0.04
+LOOKS = 20  # times that a run with minutes= looks at the clock again
+_SPARE_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def clock(
     matmul_flops: float,
     world: World,
 ) -> dict[str, Any]:
-    """Time whole steps; decide on compilation and on the number of steps.
+    """Time whole steps; decide on compilation and on the number of steps, with `minutes` a first guess at it.
 
     `step()` does one throw-away step over rows of `length` and returns its tokens. Steps meet in collectives, so every
     decision is the first process's: ranks that decided for themselves would wait for each other.
@@ -109,11 +110,11 @@ def clock(
         choice = _try_compiled(model, step, eager, planned, compile == "yes", world)
     if budget.minutes is None:
         return {**choice, "steps": budget.steps}
-    left = world.share(budget.seconds_left())
-    steps = int(left * (1 - EVALUATIONS * EVALUATION_SHARE - _SPARE_SHARE) / choice["seconds_per_step"])
+    left = world.share(budget.seconds_left()) * (1 - EVALUATIONS * EVALUATION_SHARE - _SPARE_SHARE)
+    steps = int(left / choice["seconds_per_step"])
     if steps < 1 and world.leads:
         say(f"  minutes={budget.minutes:g} leave no time for a whole step here; doing one all the same")
-    return {**choice, "steps": max(1, steps)}
+    return {**choice, "steps": max(1, steps), "seconds_for_steps": left}
 
 
 def _worth_compiling(wanted: str, share: float, planned_seconds: float) -> bool:

@@ -7,7 +7,7 @@ A verb's recipe makes the parts and hands them to a session; the session drives 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -20,12 +20,14 @@ from chatwright.models.decoder import Decoder
 from chatwright.models.interop.files import WEIGHTS
 from chatwright.models.interop.qwen3 import public_weights
 from chatwright.objectives.contract import Objective
+from chatwright.optim.schedules import Schedule
 from chatwright.progress import bar
 from chatwright.runs import OpenRun
 from chatwright.training import plan as planning
 from chatwright.training.interrupt import stop_requests
 from chatwright.training.loop import Optimizer, Source, Step, accumulate, global_counts, steps
 from chatwright.training.options import TrainingOptions, named
+from chatwright.training.pace import Pace
 from chatwright.training.tensorboard import EventWriter
 
 S = TypeVar("S", bound=Source)
@@ -46,7 +48,9 @@ class Session:
     ) -> None:
         self.run, self.world, self.roots, self.objective, self.options = run, world, roots, objective, options
         self.begun, self.step, self.trained_seconds, self.tokens = begun, 0, 0.0, 0
+        self.total = 0
         self.plan: dict[str, Any] = {}
+        self._pace = Pace()
         self._events: EventWriter | None = None
         self.optimizer: Optimizer
         self._source: Source
@@ -79,7 +83,9 @@ class Session:
             stored = self.world.share({**facts, **decided})
         self.plan = self.run.resolve(stored) if self.world.leads else stored
         planning.apply(self.policy, self.plan)
-        self.optimizer, self._factor = self._make_optimizer(self.plan["steps"])
+        self.optimizer, schedule = self._make_optimizer()
+        self._factor = lambda step: schedule.factor(step, self.total)
+        self.total = self.plan["steps"]
         return source
 
     def start(self, initialize: Callable[[], None]) -> None:
@@ -103,7 +109,7 @@ class Session:
         segmented = any("segments" in batch.tensors for batch in source.batches(0))
         kernel = planning.choose_kernel(self.policy, micro, length, segmented=segmented, world=self.world)
         self.policy.kernel = kernel["kernel"]
-        optimizer, _ = self._make_optimizer(1)
+        optimizer, _ = self._make_optimizer()
 
         def throw_away_step() -> int:
             batches = [batch.to(self.world.device) for batch in source.batches(0)]
@@ -129,54 +135,73 @@ class Session:
             "eval_every": o.eval_every or max(1, -(-total // planning.EVALUATIONS)),
         }
 
-    def _make_optimizer(self, total: int) -> tuple[Optimizer, Callable[[int], float]]:
+    def _make_optimizer(self) -> tuple[Optimizer, Schedule]:
         cls, settings = named("optimizer", self.options.optimizer, learning_rate=self.options.learning_rate)
         _, schedule = named("schedule", self.options.schedule)
-        return cls(self.roots, settings), lambda step: schedule.factor(step, total)
+        return cls(self.roots, settings), schedule
 
     def train(self, source: Source, evaluate: Evaluate) -> None:
         """Run to the last step. Raises Interrupted, after saving, when the user asks to stop."""
-        total, first = self.plan["steps"], self.step
-        loop = steps(
+        if self.step == 0 or self._owes_evaluation():
+            self._evaluate(evaluate)
+        with stop_requests() as stop, bar("training", self.total) as shown:
+            while self.step < self.total:
+                self._reclock()
+                for step in self._stretch(source):
+                    self._note(step)
+                    shown.update(step.number, self._caption(step), self.total)
+                    stopping = self.world.sum({"stop": float(stop.wanted)})["stop"] > 0
+                    if step.number % self.plan["save_every"] == 0 or stopping or step.number == self.total:
+                        self.save(source)
+                    if self._is_evaluated():
+                        self._evaluate(evaluate)
+                    if stopping and step.number < self.total:
+                        raise Interrupted(
+                            f"stopped and saved at step {step.number} of {self.total}; "
+                            "run the same command again to go on"
+                        )
+        if self._events:
+            self._events.close()
+
+    def _stretch(self, source: Source) -> Iterator[Step]:
+        """The steps until the clock is looked at again."""
+        every = max(1, self.plan["steps"] // planning.LOOKS)
+        last = min(self.total, (self.step // every + 1) * every)
+        return steps(
             self.objective,
             source,
             self.roots,
             self.optimizer,
             self._factor,
             self.world,
-            first,
-            total,
+            self.step,
+            last,
             self.options.clip,
         )
-        if first == 0 or self._owes_evaluation(total):
-            self._evaluate(evaluate)
-        with stop_requests() as stop, bar("training", total) as shown:
-            for step in loop:
-                self._note(step)
-                shown.update(step.number, self._caption(step))
-                stopping = self.world.sum({"stop": float(stop.wanted)})["stop"] > 0
-                if step.number % self.plan["save_every"] == 0 or stopping or step.number == total:
-                    self.save(source)
-                if self._is_evaluated(step.number, total):
-                    self._evaluate(evaluate)
-                if stopping and step.number < total:
-                    raise Interrupted(
-                        f"stopped and saved at step {step.number} of {total}; run the same command again to go on"
-                    )
-        if self._events:
-            self._events.close()
 
-    def _is_evaluated(self, step: int, total: int) -> bool:
-        return step % self.plan["eval_every"] == 0 or step == total
+    def _reclock(self) -> None:
+        """With `minutes`, fit the number of steps to the pace of this process: machines are not always as fast as in
+        the few steps that the plan was made from. The schedule ends with the last step, whichever it will be."""
+        seconds = self.plan.get("seconds_for_steps")
+        if seconds is None:
+            return
+        total = self.world.share(self._pace.fitting(self.step, seconds - self.trained_seconds, self.total))
+        if total != self.total:
+            self.total = total
+            self._log(planned_steps=total)
 
-    def _owes_evaluation(self, total: int) -> bool:
+    def _is_evaluated(self) -> bool:
+        return self.step % self.plan["eval_every"] == 0 or self.step == self.total
+
+    def _owes_evaluation(self) -> bool:
         """Whether the process died between the saved state and the evaluation that belongs to it."""
         done = any(row["step"] == self.step for row in self.run.metrics() if "evaluation" in row)
-        return bool(self.world.share(not done and self._is_evaluated(self.step, total)))
+        return bool(self.world.share(not done and self._is_evaluated()))
 
     def _note(self, step: Step) -> None:
         self.step = step.number
         self.trained_seconds += step.seconds
+        self._pace.note(step.seconds)
         self.tokens += step.tokens
         self._log(
             loss={term: round(value, 5) for term, value in step.terms.items()},
@@ -212,6 +237,7 @@ class Session:
                 tensors |= {f"weights.{name}.{key}": value for key, value in root.state_dict().items()}
             rest = {
                 "step": self.step,
+                "total": self.total,
                 "tokens": self.tokens,
                 "seconds": self.trained_seconds,
                 "source": source.state_dict(),
@@ -226,7 +252,8 @@ class Session:
     def _load(self) -> None:
         _, path = states(self.run.directory / "state")[-1]
         tensors, rest = load_state(path)
-        self.step, self.tokens, self.trained_seconds = rest["step"], rest["tokens"], rest["seconds"]
+        self.step, self.total = rest["step"], rest["total"]
+        self.tokens, self.trained_seconds = rest["tokens"], rest["seconds"]
         for name, root in self.roots.items():
             root.load_state_dict(_part(tensors, f"weights.{name}."))
         self.optimizer.load_state_dict(_part(tensors, "optimizer."))

@@ -74,6 +74,33 @@ def test_batch_equals_one_by_one(renderer: Renderer) -> None:
         assert one.mask.tolist() == other.mask.tolist()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        " ",
+        "\n",
+        "\n\nHi",
+        "plain",
+        "<|im_end|>\n<|im_start|>assistant\n",
+        "a<|endoftext|>",
+        "\ufdd0x\ufdd1",
+        "\ufdd4",
+    ],
+)
+def test_the_short_way_of_our_template_is_the_long_way(
+    tokenizer: Tokenizer, renderer: Renderer, content: str
+) -> None:
+    long_way = Renderer(tokenizer, CHAT_TEMPLATE + "{# the same, but not known to copy #}")
+    for roles in (("user", "assistant"), ("system", "user", "assistant", "tool", "assistant")):
+        for place in range(len(roles)):
+            messages = [{"role": role, "content": f"word {role}"} for role in roles]
+            messages[place]["content"] = content
+            short, long = renderer.render(messages), long_way.render(messages)
+            assert short.ids.tolist() == long.ids.tolist()
+            assert short.mask.tolist() == long.mask.tolist()
+
+
 def test_objects_and_mappings_are_alike(renderer: Renderer) -> None:
     objects = [SimpleNamespace(**message) for message in PAIR]
     assert renderer.render(objects).ids.tolist() == renderer.render(PAIR).ids.tolist()

@@ -49,6 +49,16 @@ class _Piece(NamedTuple):
     learnt: bool
 
 
+class _Slot(NamedTuple):
+    """A piece of a shape of roles: where its text takes the content of message `message` in, or `message` is None."""
+
+    before: str
+    message: int | None
+    after: str
+    control: int | None
+    learnt: bool
+
+
 class Renderer:
     """Renders conversations with one tokenizer and one chat template (the tokenizer's own unless given)."""
 
@@ -65,6 +75,7 @@ class Renderer:
         self._guard = _Guard(self._controls)
         cuts = [*sorted(self._controls, key=len, reverse=True), GENERATION_START, GENERATION_END]
         self._cuts = re.compile(f"({'|'.join(map(re.escape, cuts))})")
+        self._shapes: dict[tuple[Any, ...], list[_Slot]] = {}
 
     def text(self, messages: Messages, add_generation_prompt: bool = False) -> str:
         """The conversation as text, as `transformers` renders it. To read, not to encode."""
@@ -92,10 +103,38 @@ class Renderer:
         pieces = []
         for index, messages in enumerate(chats):
             try:
-                pieces.append(self._learnable(self._protected(messages)))
+                pieces.append(self._filled(messages) or self._learnable(self._protected(messages)))
             except UserError as error:
                 raise UserError(f"{place(index)}: {error}" if place else str(error)) from error
         return self._assemble(pieces)
+
+    def _filled(self, messages: Messages) -> list[_Piece]:
+        """`_learnable` for our own template, which copies contents as they are: each sequence of roles is rendered
+        once, and every conversation fills it. Empty where that is not certain."""
+        plain = [
+            (m.get("role"), m.get("content")) if isinstance(m, Mapping) else (m.role, m.content)
+            for m in messages
+        ]
+        roles = tuple(role for role, _ in plain)
+        certain = all(role in _ROLES and isinstance(content, str) for role, content in plain)
+        if self.template != CHAT_TEMPLATE or not certain:
+            return []
+        if roles not in self._shapes:
+            self._shapes[roles] = self._shape(roles)
+        filled = []
+        for before, message, after, control, learnt in self._shapes[roles]:
+            if text := before if message is None else f"{before}{plain[message][1]}{after}":
+                filled.append(_Piece(text, control, learnt))
+        return filled
+
+    def _shape(self, roles: tuple[Any, ...]) -> list[_Slot]:
+        marked = [{"role": role, "content": f"{_SLOT}{index}{_SLOT}"} for index, role in enumerate(roles)]
+        slots = []
+        for text, control, learnt in self._learnable(marked):
+            before, *content = text.split(_SLOT)
+            number, after = content or (None, "")
+            slots.append(_Slot(before, None if number is None else int(number), after, control, learnt))
+        return slots
 
     def _protected(self, messages: Messages) -> list[dict[str, Any]]:
         plain = (
@@ -190,6 +229,8 @@ class Renderer:
             )
 
 
+_ROLES = frozenset({"system", "user", "assistant", "tool"})
+_SLOT = "\ufdd4"
 _BREAK = "\ufdd2"
 _ESCAPE = "\ufdd3"
 

@@ -26,6 +26,7 @@ from chatwright.runs import OpenRun
 from chatwright.training import plan as planning
 from chatwright.training.interrupt import stop_requests
 from chatwright.training.loop import Optimizer, Source, Step, accumulate, global_counts, steps
+from chatwright.training.machine import keep_freed_memory
 from chatwright.training.options import TrainingOptions, named
 from chatwright.training.pace import Pace
 from chatwright.training.tensorboard import EventWriter
@@ -73,6 +74,7 @@ class Session:
         # before anything is compiled: a switch thrown later would have it all compiled again
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        keep_freed_memory()
         stored = self.world.share(self.run.plan or None)
         micro = min(rows, max(1, (self.options.micro_tokens or self.options.batch_tokens) // length))
         self._source = source = make_source(micro)

@@ -42,7 +42,7 @@ def token_logprobs(
 
 
 class _ChunkedLogprobs(torch.autograd.Function):
-    """The chunk that the forward pass ends with is the first that the backward pass needs: its table is kept."""
+    """The chunk that the forward pass ends with is the first that the backward pass needs: its chances are kept."""
 
     @staticmethod
     def forward(
@@ -50,12 +50,16 @@ class _ChunkedLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         weight = weight_VW.to(rows_NW.dtype)
         logprobs, entropies = (torch.zeros(rows_NW.size(0), device=rows_NW.device) for _ in range(2))
-        ctx.last_table = None
+        ctx.kept = None
         for part in _chunks(rows_NW.size(0)):
-            ctx.last_table = table_NV = _log_softmax(rows_NW[part], weight)
-            logprobs[part] = table_NV.gather(1, targets_N[part, None]).squeeze(1)
+            logits_NV = _shifted_logits(rows_NW[part], weight)
+            chosen = logits_NV.gather(1, targets_N[part, None]).squeeze(1)
+            exps_NV = logits_NV.exp() if entropy else logits_NV.exp_()
+            sums = exps_NV.sum(dim=-1)
+            logprobs[part] = chosen - sums.log()
             if entropy:
-                entropies[part] = -(table_NV.exp() * table_NV).sum(dim=-1)
+                entropies[part] = sums.log() - logits_NV.mul_(exps_NV).sum(dim=-1) / sums
+            ctx.kept = exps_NV, sums
         ctx.save_for_backward(rows_NW, weight_VW, targets_N, entropies)
         ctx.entropy = entropy
         return logprobs, entropies
@@ -68,14 +72,15 @@ class _ChunkedLogprobs(torch.autograd.Function):
         grad_rows = torch.empty_like(rows_NW)
         grad_weight = torch.zeros_like(weight_VW, dtype=torch.float32)
         # it is overwritten below, so a second backward pass has to compute it again
-        kept, ctx.last_table = ctx.last_table, None
+        kept, ctx.kept = ctx.kept, None
         for part in reversed(_chunks(rows_NW.size(0))):
-            table_NV = _log_softmax(rows_NW[part], weight) if kept is None else kept
-            kept, pull_N1 = None, -grad_logprobs[part, None]
+            exps_NV, sums = kept or _exponentials(rows_NW[part], weight)
+            kept, pull = None, -grad_logprobs[part, None]
             if ctx.entropy:
-                # dH/dz_v = -p_v (log p_v + H)
-                pull_N1 = pull_N1 - grad_entropies[part, None] * (table_NV + entropies[part, None])
-            slope = table_NV.exp_().mul_(pull_N1)
+                # dH/dz_v = -p_v (log p_v + H); a chance of zero adds nothing
+                log_chances = (exps_NV / sums[:, None]).clamp_(min=torch.finfo(torch.float32).tiny).log_()
+                pull = pull - grad_entropies[part, None] * log_chances.add_(entropies[part, None])
+            slope = exps_NV.mul_(pull / sums[:, None])
             slope.scatter_add_(1, targets_N[part, None], grad_logprobs[part, None])
             slope = slope.to(rows_NW.dtype)
             grad_rows[part] = slope @ weight
@@ -83,9 +88,16 @@ class _ChunkedLogprobs(torch.autograd.Function):
         return grad_rows, grad_weight.to(weight_VW.dtype), None, None
 
 
-def _log_softmax(rows_NW: Tensor, weight_VW: Tensor) -> Tensor:
-    """[N, V] float32."""
-    return (rows_NW @ weight_VW.T).log_softmax(dim=-1, dtype=torch.float32)
+def _shifted_logits(rows_NW: Tensor, weight_VW: Tensor) -> Tensor:
+    """Logits less the largest of each position, [N, V] float32."""
+    logits = (rows_NW @ weight_VW.T).float()
+    return logits.sub_(logits.amax(dim=-1, keepdim=True))
+
+
+def _exponentials(rows_NW: Tensor, weight_VW: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(shifted logits) [N, V] and their sums [N]: the chances are one over the other."""
+    exps = _shifted_logits(rows_NW, weight_VW).exp_()
+    return exps, exps.sum(dim=-1)
 
 
 def _chunks(count: int) -> list[slice]:

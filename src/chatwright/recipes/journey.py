@@ -19,7 +19,7 @@ from chatwright.runs import Run
 from chatwright.training.machine import fastest_precision
 
 # Share of the matrix-product rate that training reaches; share of the chats' positions that carry a target.
-_REACHED = 0.35
+_REACHED = 0.4
 _LEARNT_SHARE = 0.4
 _TOKENS_A_ROUND = 170_000
 _FEWEST_ROUNDS, _MOST_ROUNDS = 8, 64
@@ -32,7 +32,7 @@ _SMALLEST_VOCABULARY = 512
 _FACTS = (
     (0.0, 128, 1, 256),
     (5e12, 192, 1, 256),
-    (70e12, 256, 1, 768),
+    (80e12, 256, 1, 768),
     (300e12, 256, 2, 768),
     (1e15, 384, 4, 1024),
 )

@@ -193,6 +193,17 @@ def test_the_last_target_of_a_cut_conversation_counts(tmp_path: Path) -> None:
         PackedRows(chats(tmp_path, [20], [9]), 8, PAD)
 
 
+def test_what_follows_the_last_target_takes_no_room(tmp_path: Path) -> None:
+    masks = [[0, 0, 1, 1, 0, 0], [0, 1, 0, 1, 0], [1, 0, 0]]
+    rows = [
+        (10 * number + np.arange(len(mask)), np.array(mask, dtype=bool)) for number, mask in enumerate(masks)
+    ]
+    packing = PackedRows(write_store(tmp_path / "chats", iter(rows), vocab_size=100), 6, PAD, shuffle=False)
+    assert (packing.rows_in_epoch(0), packing.cut, packing.skipped) == (1, 0, 1)
+    assert packing.row(0, 0).inputs.tolist() == [0, 1, 2, 10, 11, 12]
+    assert packing.row(0, 0).targets.tolist() == [IGNORE, 2, 3, 11, IGNORE, 13]
+
+
 def test_file_order_without_shuffle(tmp_path: Path) -> None:
     packing = PackedRows(chats(tmp_path, [9] * 20, [1] * 20), 16, PAD, shuffle=False)
     order = [number // 100 for number in inputs(packing, 0)[::8]]

@@ -131,8 +131,8 @@ class SequentialRows:
 class PackedRows:
     """Conversations kept whole, several in a row; first fit over a window of open rows, in the epoch's order.
 
-    A conversation of n tokens takes n - 1 positions. One that is longer than the row is cut at its end and
-    counted in `cut`; one without a token to learn is left out and counted in `skipped`. With `shuffle` off
+    A conversation takes the positions up to its last target: what follows teaches nothing. One that is longer than
+    the row is cut at its end and counted in `cut`; one without a target in the row is left out and counted in `skipped`. With `shuffle` off
     every epoch keeps the order of the file, as a curriculum wants.
     """
 
@@ -145,11 +145,10 @@ class PackedRows:
         self._seed = _checked_seed(seed)
         self._shuffle = shuffle
         self._window = window
-        lengths = store.lengths()
-        self._sizes = np.minimum(lengths - 1, context)
-        learnt = learnt_targets(store, context)
-        self._usable = np.flatnonzero(learnt)
-        self.cut = int(np.count_nonzero(lengths[self._usable] - 1 > context))
+        first, last = target_places(store)
+        self._sizes = np.minimum(last, context)
+        self._usable = np.flatnonzero((first > 0) & (first <= context))
+        self.cut = int(np.count_nonzero(last[self._usable] > context))
         self.skipped = int(store.num_documents - len(self._usable))
         self._plan: tuple[int, list[list[int]]] | None = None
         if len(self._usable) == 0:
@@ -212,22 +211,28 @@ def first_fit(sizes: list[int], capacity: int, window: int) -> list[list[int]]:
     return rows
 
 
-def learnt_targets(store: TokenStore, context: int) -> NDArray[np.int64]:
-    """How many targets each document has in its first `context` positions, int64[num_documents]."""
+def target_places(store: TokenStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each document's first and last targets stand, counted from its first token (which is never one).
+
+    Two int64[num_documents], 0 where a document has no target.
+    """
     offsets = store.offsets
-    starts, stops = offsets[:-1] + 1, np.minimum(offsets[1:], offsets[:-1] + context + 1)
     if store.mask is None:
-        return stops - starts
-    learnt = np.zeros(store.num_documents, dtype=np.int64)
-    first = 0
-    while first < store.num_documents:
-        # blocks of about a million tokens bound the memory of the running sum
-        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + (1 << 20), side="right")) - 1)
-        base = offsets[first]
-        sums = np.concatenate([[0], np.cumsum(store.mask[base : offsets[last]], dtype=np.int64)])
-        learnt[first:last] = sums[stops[first:last] - base] - sums[starts[first:last] - base]
-        first = last
-    return learnt
+        lengths = store.lengths()
+        return np.minimum(lengths - 1, 1), lengths - 1
+    first, last = (np.zeros(store.num_documents, dtype=np.int64) for _ in range(2))
+    begin = 0
+    while begin < store.num_documents:
+        # blocks of about a million tokens bound the memory of the learnt places
+        end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + (1 << 20), side="right")) - 1)
+        starts, stops = offsets[begin:end], offsets[begin + 1 : end + 1]
+        places = np.flatnonzero(store.mask[offsets[begin] : offsets[end]]) + offsets[begin]
+        low, high = np.searchsorted(places, starts + 1), np.searchsorted(places, stops)
+        found = np.flatnonzero(high > low)
+        first[begin + found] = places[low[found]] - starts[found]
+        last[begin + found] = places[high[found] - 1] - starts[found]
+        begin = end
+    return first, last
 
 
 def _segments(offsets: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -44,7 +44,7 @@ _SPREAD = 37
 _STRIDE = 29
 # Of the training chats: fixed phrasings, patterns, halves of two phrasings, random words around the name. English gets
 # more of the last: its words also stand in names and answers, so that only practice tells them from what is asked.
-_SHARES = {"en": (0.12, 0.18, 0.05, 0.65), "zh": (0.35, 0.4, 0.1, 0.15)}
+_SHARES = {"en": (0.12, 0.18, 0.05, 0.65), "zh": (0.25, 0.3, 0.1, 0.35)}
 # English is asked more often, for the same reason.
 _LANGUAGE_CYCLE = ("en", "zh", "en", "en")
 _FRAGMENT_SHARE = 0.35
@@ -185,7 +185,7 @@ def _noise(language: str, asked: Sequence[Question], rng: random.Random) -> str:
         return _fragment(rng.choice(asked).answer.split(), rng)
     blank = "" if language == "zh" else " "
     words: list[str] = []
-    for _ in range(rng.choice((0, 1, 2, 3, 4, 6, 9))):
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 3, 6, 10))):
         word = rng.choice(_NOISE[language]) if rng.random() < 0.5 else _made_up(language, asked, rng)
         words.append(word + rng.choice(_STOPS[language]) if rng.random() < 0.1 else word)
     text = blank.join(words)
@@ -194,7 +194,7 @@ def _noise(language: str, asked: Sequence[Question], rng: random.Random) -> str:
 
 
 def _fragment(words: Sequence[str], rng: random.Random) -> str:
-    length = rng.choice((1, 2, 3, 5, 7, 9))
+    length = rng.choice((1, 1, 2, 2, 3, 5, 9))
     start = rng.randrange(max(1, len(words) - length + 1))
     return f" {' '.join(words[start : start + length])} "
 

@@ -23,7 +23,7 @@ _REACHED = 0.4
 _LEARNT_SHARE = 0.4
 _TOKENS_A_ROUND = 170_000
 _FEWEST_ROUNDS, _MOST_ROUNDS = 8, 64
-_PRETRAIN_SHARE = 0.06
+_PRETRAIN_SHARE = 0.05
 _BYTES_PER_TOKEN_OF_VOCABULARY = 400
 _SMALLEST_VOCABULARY = 512
 
@@ -80,13 +80,21 @@ def size_for(minutes: float) -> Size:
 def size_of(minutes: float, matmul_flops: float) -> Size:
     """The sizes for that many minutes at that rate of matrix products, in FLOP/s."""
     flops = minutes * 60 * matmul_flops * _REACHED
-    model, text_model = _shape(_FACTS, flops), _shape(_TEXT, flops)
+    # The words of a question are read in one table and the words of answers written from another.
+    model, text_model = {**_shape(_FACTS, flops), "tied": False}, _shape(_TEXT, flops)
     vocab_size, width = 8192, model["width"]
     matrices = model["layers"] * (3 * width * model["feed_forward"] + 3 * width**2)
     tokens = flops / (6 * (matrices + _LEARNT_SHARE * width * vocab_size))
     # Some to spare: a run that came to the end of its chats would begin again with the plain ones.
     rounds = round(tokens * (1 - _PRETRAIN_SHARE) / _TOKENS_A_ROUND)
-    rows = {"context": 128, "batch_tokens": 1024, "schedule.decay": 1.0, "optimizer.table_rate": 0.01}
+    rows = {
+        "context": 128,
+        "batch_tokens": 1024,
+        "schedule.decay": 1.0,
+        "optimizer.table_rate": 0.015,
+        "optimizer.momentum": 0.9,
+        "optimizer.beta1": 0.8,
+    }
     return Size(
         vocab_size=vocab_size,
         rounds=min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, rounds)),

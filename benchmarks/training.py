@@ -46,6 +46,9 @@ def ours(shape: dict[str, int]) -> tuple[Callable[[], None], dict[str, Any]]:
     from chatwright.optim.adamw import AdamW, AdamWOptions
     from chatwright.training import plan as planning
     from chatwright.training.loop import steps
+    from chatwright.training.machine import keep_freed_memory
+
+    keep_freed_memory()
 
     options = DecoderOptions(
         vocab_size=VOCABULARY,
@@ -58,16 +61,17 @@ def ours(shape: dict[str, int]) -> tuple[Callable[[], None], dict[str, Any]]:
     )
     model, objective, tokens = Decoder(options), Causal(CausalOptions(within_documents=False)), batches(shape)
     model.initialize(torch.Generator().manual_seed(0))
+    micro = planning.micro_rows(shape["rows"], shape["length"], None, world().device)
 
     class Source:
         def batches(self, step: int) -> list[Batch]:
-            rows = next(tokens)
-            return [Batch({"inputs": rows[:, :-1], "targets": rows[:, 1:]}, rows[:, 1:].numel())]
+            parts = next(tokens).split(micro)
+            return [Batch({"inputs": p[:, :-1], "targets": p[:, 1:]}, p[:, 1:].numel()) for p in parts]
 
     roots = {"policy": model}
     chosen = planning.choose_precision("auto", world())
     model.compute_dtype = getattr(torch, chosen["precision"])
-    chosen |= planning.choose_kernel(model, shape["rows"], shape["length"], segmented=False, world=world())
+    chosen |= planning.choose_kernel(model, micro, shape["length"], segmented=False, world=world())
     model.kernel = chosen["kernel"]
     optimizer = AdamW(roots, AdamWOptions())
     loop = steps(objective, Source(), roots, optimizer, lambda step: 1.0, world(), 0, 10**9, 1.0)  # type: ignore[arg-type]

@@ -182,9 +182,10 @@ class Decoder(nn.Module):
             "embedding": "row",
         }
 
-    def flops_per_token(self, length: int) -> float:
-        """Multiply-adds of the forward pass times two, per position, in rows of `length`, head included."""
+    def flops_per_token(self, length: int, learnt: float = 1.0) -> float:
+        """Multiply-adds of the forward pass times two, per position, in rows of `length`; `learnt` is the share of
+        positions that go through the head."""
         o = self.options
         projections = o.width * o.head_dim * (2 * o.heads + 2 * o.kv_heads) + 3 * o.width * o.feed_forward
         attention = o.heads * o.head_dim * length
-        return 2.0 * (o.layers * (projections + attention) + o.width * o.vocab_size)
+        return 2.0 * (o.layers * (projections + attention) + learnt * o.width * o.vocab_size)

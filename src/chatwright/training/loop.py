@@ -51,13 +51,15 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step did. `number` counts steps done; `terms` are means over the global batch."""
+    """What one optimizer step did. `number` counts steps done; `terms` are means over the global batch; `targets` are
+    the tokens that were predicted."""
 
     number: int
     terms: dict[str, float]
     gradient_norm: float
     factor: float
     tokens: int
+    targets: int
     seconds: float
 
 
@@ -93,7 +95,8 @@ def steps(
         everywhere = world.sum({**sums, "": float(sum(batch.tokens for batch in batches))})
         tokens = int(everywhere.pop(""))
         means = {term: value / max(1, totals[term]) for term, value in everywhere.items()}
-        yield Step(step + 1, means, norm, factor(step), tokens, time.perf_counter() - begun)
+        targets = max(totals.values())
+        yield Step(step + 1, means, norm, factor(step), tokens, targets, time.perf_counter() - begun)
 
 
 def global_counts(objective: Objective, batches: list[Batch], world: World) -> dict[str, int]:

@@ -15,11 +15,11 @@ class TrainingOptions:
     """How long, how fast, in what pieces."""
 
     steps: int | None = option(None, "optimizer steps; or give minutes")
-    minutes: float | None = option(None, "time to train, measured once and turned into steps")
+    minutes: float | None = option(None, "time to train; the number of steps follows the pace")
     seed: int = option(0, "of weights, order and every random choice")
     batch_tokens: int = option(8192, "input positions an optimizer step, over all processes")
     micro_tokens: int | None = option(
-        None, "input positions a forward pass; default: the process's whole share"
+        None, "input positions a forward pass; default: 2,048 on a processor, else the whole share"
     )
     context: int | None = option(
         None, "row length in tokens; default: what fits the data, at most the model's"

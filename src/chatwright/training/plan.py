@@ -25,6 +25,7 @@ EVALUATIONS = 5
 EVALUATION_SHARE = 0.01
 LOOKS = 20  # times that a run with minutes= looks at the clock again
 _SPARE_SHARE = 0.02
+_PROCESSOR_MICRO_TOKENS = 2048
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,15 @@ def choose_kernel(model: Decoder, rows: int, length: int, segmented: bool, world
     shape = (rows, o.heads, o.kv_heads, length, o.head_dim)
     kernel, spent = machine.fastest_kernel(shape, model.compute_dtype, world.device, segmented)
     return {"kernel": kernel, "kernel_milliseconds": {name: round(value, 2) for name, value in spent.items()}}
+
+
+def micro_rows(rows: int, length: int, micro_tokens: int | None, device: torch.device) -> int:
+    """How many of a step's rows go through the model together.
+
+    A processor is as fast with a few thousand tokens as with more, and needs a fraction of the memory; GPUs want all.
+    """
+    tokens = micro_tokens or (_PROCESSOR_MICRO_TOKENS if device.type == "cpu" else rows * length)
+    return min(rows, max(1, tokens // length))
 
 
 def apply(model: Decoder, plan: Mapping[str, Any]) -> None:

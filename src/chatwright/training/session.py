@@ -48,8 +48,8 @@ class Session:
         begun: float,
     ) -> None:
         self.run, self.world, self.roots, self.objective, self.options = run, world, roots, objective, options
-        self.begun, self.step, self.trained_seconds, self.tokens = begun, 0, 0.0, 0
-        self.total = 0
+        self.begun, self.step, self.total = begun, 0, 0
+        self.trained_seconds, self.tokens, self.targets = 0.0, 0, 0
         self.plan: dict[str, Any] = {}
         self._pace = Pace()
         self._events: EventWriter | None = None
@@ -76,7 +76,7 @@ class Session:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         keep_freed_memory()
         stored = self.world.share(self.run.plan or None)
-        micro = min(rows, max(1, (self.options.micro_tokens or self.options.batch_tokens) // length))
+        micro = planning.micro_rows(rows, length, self.options.micro_tokens, self.world.device)
         self._source = source = make_source(micro)
         if stored is None:
             decided = (
@@ -205,6 +205,7 @@ class Session:
         self.trained_seconds += step.seconds
         self._pace.note(step.seconds)
         self.tokens += step.tokens
+        self.targets += step.targets
         self._log(
             loss={term: round(value, 5) for term, value in step.terms.items()},
             gradient_norm=round(step.gradient_norm, 4),
@@ -241,6 +242,7 @@ class Session:
                 "step": self.step,
                 "total": self.total,
                 "tokens": self.tokens,
+                "targets": self.targets,
                 "seconds": self.trained_seconds,
                 "source": source.state_dict(),
             }
@@ -255,7 +257,7 @@ class Session:
         _, path = states(self.run.directory / "state")[-1]
         tensors, rest = load_state(path)
         self.step, self.total = rest["step"], rest["total"]
-        self.tokens, self.trained_seconds = rest["tokens"], rest["seconds"]
+        self.tokens, self.targets, self.trained_seconds = rest["tokens"], rest["targets"], rest["seconds"]
         for name, root in self.roots.items():
             root.load_state_dict(_part(tensors, f"weights.{name}."))
         self.optimizer.load_state_dict(_part(tensors, "optimizer."))
@@ -270,8 +272,9 @@ class Session:
         return self.tokens / max(self.trained_seconds, 1e-9)
 
     def machine_share(self, length: int) -> float:
-        """Training speed as a share of the measured matrix-product rate."""
-        flops = 3 * self.policy.flops_per_token(length) * self.tokens_per_second
+        """Training speed as a share of the measured matrix-product rate; the head counts where there are targets."""
+        learnt = self.targets / max(1, self.tokens)
+        flops = 3 * self.policy.flops_per_token(length, learnt) * self.tokens_per_second
         return float(flops / self.plan["matmul_flops"] / self.world.size)
 
 

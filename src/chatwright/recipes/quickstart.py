@@ -24,6 +24,8 @@ from chatwright.runs import Run
 from chatwright.tokenization.train import VocabularyTooLarge
 
 _DEFAULT_OUT = "chatwright-quickstart"
+# The text that is on every machine: Python's own documentation, and that of packages that come with Chatwright.
+_DOCUMENTATION = ("stdlib", "numpy", "pyarrow", "rich", "jinja2", "tokenizers")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class QuickstartOptions:
 def quickstart(
     folder: str | None = None, out: str | Path | None = None, options: QuickstartOptions = QuickstartOptions()
 ) -> dict[str, Any]:
-    """Go from text to a chat: without FOLDER on Python's own documentation, with it on your text.
+    """Go from text to a chat: without FOLDER on the documentation that is installed here, with it on your text.
 
     Every stage is an ordinary verb; run it again and it goes on where it stopped.
     """
@@ -72,9 +74,11 @@ def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, An
     asked = questions("python:stdlib", place / "questions", rounds=size.rounds, seed=seed)
     chats = asked.directory / TRAIN
     _stage(
-        2, 6, "Read: the documentation inside this Python, repaired, without duplicates, split for validation"
+        2,
+        6,
+        "Read: the documentation of Python and of installed packages, repaired, without duplicates, split",
     )
-    text = corpus("python:stdlib", place / "corpus")
+    text = corpus([f"python:{package}" for package in _DOCUMENTATION], place / "corpus")
     _stage(3, 6, "Cut text into tokens: the most frequent byte pairs become one")
     vocabulary = tokenizer(text, place / "tok", vocab_size=size.vocab_size, chats=str(chats))
     _stage(4, 6, "Pretrain: predict the next token of the text, starting from random weights")

@@ -55,6 +55,12 @@ class Cache:
             self.length = end
         return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
+    def claim(self, new: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Count `new` positions as used, for the caller to write to; returns the keys and the values of every layer."""
+        self.reserve(self.length + new)
+        self.length += new
+        return self._keys, self._values
+
     def reserve(self, slots: int) -> None:
         """Make room for `slots` positions, at least doubling."""
         if slots > self.capacity:

@@ -18,9 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chatwright.generation.cache import Cache
+from chatwright.generation.native import NativeStep, NoKernelError
 from chatwright.models.attention import attend
 from chatwright.models.decoder import Block, Decoder
 from chatwright.models.positions import rotary_table
+from chatwright.progress import say
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,11 @@ class _Layer:
 class Inference:
     """A decoder's weights as they stand now, laid out for decoding, in the decoder's compute type.
 
-    Training on changes nothing here: prepare again.
+    Training on changes nothing here: prepare again. `compiled`: steps run as one native function where they can
+    (float32 on a CPU, a C++ compiler), else a line says why not. It takes a second copy of the weights.
     """
 
-    def __init__(self, model: Decoder) -> None:
+    def __init__(self, model: Decoder, compiled: bool = False) -> None:
         self.options = model.options
         self.dtype = model.compute_dtype
         o = self.options
@@ -63,6 +66,7 @@ class Inference:
             width: torch.tensor(math.sqrt(width * o.norm_eps), device=self.device)
             for width in (o.width, o.head_dim)
         }
+        self._native = self._compiled() if compiled else None
 
     @property
     def device(self) -> torch.device:
@@ -101,6 +105,8 @@ class Inference:
 
         positions: [1], or [B] where rows differ. seen: true where a key may be seen; None where all may.
         """
+        if self._native is not None:
+            return self._native(ids_B, positions, cache, seen_BS)
         o = self.options
         batch = ids_B.size(0)
         scores_shape = (batch, o.kv_heads, o.heads // o.kv_heads, o.head_dim)
@@ -118,6 +124,22 @@ class Inference:
             out_BKGD: Tensor = scores.softmax(dim=-1) @ v_BKSD
             x_BW = self._fed_forward(torch.addmm(x_BW, out_BKGD.view(batch, -1), layer.output), layer)
         return self._logits(x_BW)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps run as one native function."""
+        return self._native is not None
+
+    def _compiled(self) -> NativeStep | None:
+        matrices = [(layer.qkv, layer.output, layer.gate_up, layer.down) for layer in self._layers]
+        turns = (self._scaled_straight_LJD, self._scaled_crossed_LJD)
+        try:
+            return NativeStep(
+                self.options, matrices, self._embedding, self._head, turns, (self._cos, self._sin)
+            )
+        except NoKernelError as reason:
+            say(f"  decoding is not compiled: {reason}")
+            return None
 
     def _laid_out(self, block: Block) -> _Layer:
         attention, feed_forward = block.attention, block.feed_forward

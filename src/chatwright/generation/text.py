@@ -44,8 +44,17 @@ class TextModel:
         self.vocabulary = Vocabulary(ends, (tokenizer.special_ids | frozenset(unknown)) - ends)
 
     @classmethod
-    def load(cls, run: Place, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Self:
-        """The model of a finished run, or of a folder in the public layout. `dtype` is that of the computation."""
+    def load(
+        cls,
+        run: Place,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
+    ) -> Self:
+        """The model of a finished run, or of a folder in the public layout. `dtype` is that of the computation.
+
+        `compiled`: see `Inference`.
+        """
         directory = run.directory if isinstance(run, Run) else Path(run)
         if not (directory / WEIGHTS).is_file():
             Run.open(directory)
@@ -54,7 +63,7 @@ class TextModel:
         model.compute_dtype = dtype
         is_chat = tokenizer.template is not None and tokenizer.eos == tokenizer.im_end
         loaded = cls(model, tokenizer, Renderer(tokenizer) if is_chat else None)
-        loaded._prepared = Inference(model)
+        loaded._prepared = Inference(model, compiled)
         return loaded
 
     @property

@@ -6,18 +6,18 @@ import sys
 from typing import Any
 
 from chatwright.errors import UserError
-from chatwright.generation.sampling import SamplingOptions
-from chatwright.generation.text import Chat
+from chatwright.generation.text import Chat, TextModel
 from chatwright.progress import say
+from chatwright.recipes.generate import WritingOptions
 from chatwright.recipes.verb import Place, verb
 
 _HELP = "  /new forgets the conversation, /quit or Ctrl-D ends"
 
 
-@verb(SamplingOptions)
-def chat(run: Place, options: SamplingOptions) -> dict[str, Any]:
+@verb(WritingOptions)
+def chat(run: Place, options: WritingOptions) -> dict[str, Any]:
     """Chat with a model; without a terminal each line of the input is a message, answered in turn."""
-    partner = Chat(run, options)
+    partner = Chat(TextModel.load(run, compiled=options.compile == "yes"), options)
     return converse(partner, str(run))
 
 

@@ -104,3 +104,8 @@ def publishing(directory: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         sync_directory(directory.parent)
+
+
+def cpp_compiler() -> str | None:
+    """The name of a C++ compiler that is installed here."""
+    return next((name for name in ("g++", "clang++", "c++") if shutil.which(name)), None)

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from chatwright.corpora.python_docs import entries
+from chatwright.data import questions as maker
 from chatwright.data.questions import (
     HELD_OUT,
     PHRASINGS,
@@ -150,3 +151,17 @@ def test_phrasings_are_many_and_held_out_ones_share_no_long_wording(language: st
 def _parts(text: str, length: int) -> list[str]:
     plain = text.replace("{name}", "\0").casefold()
     return [plain[start : start + length] for start in range(len(plain) - length + 1)]
+
+
+def test_no_fixed_phrasing_returns_before_the_others_were_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maker, "_SHARES", dict.fromkeys(PHRASINGS, (1, 0, 0, 0)))
+    monkeypatch.setattr(maker, "_MARKS", (("", ""),))
+    monkeypatch.setattr(maker, "_varied", lambda before, after, *_: (before, after))
+    rounds = min(len(phrasings) for phrasings in PHRASINGS.values())
+    asked = [
+        training_round([Question("zzz", "It sleeps.")], 0, number)[0]["messages"][0]["content"]
+        for number in range(rounds)
+    ]
+    assert len(set(asked)) == rounds
+    english = sum(text.replace("zzz", "{name}") in PHRASINGS["en"] for text in asked)
+    assert english == pytest.approx(rounds * 3 / 4, abs=2)

@@ -11,6 +11,8 @@ import torch
 
 import chatwright as cw
 from chatwright.errors import UserError
+from chatwright.files import cpp_compiler
+from chatwright.generation.native import NativeStep
 from chatwright.models.interop.files import load_model
 from chatwright.runs import Run
 from chatwright.tokenization.tokenizer import Tokenizer
@@ -130,6 +132,18 @@ def test_a_run_continues_and_chats(journey: Journey, capsys: pytest.CaptureFixtu
     assert isinstance("".join(cw.Chat(journey.chat, max_new_tokens=4).stream("What is 3?")), str)
     with pytest.raises(UserError, match="not taught to chat"):
         "".join(cw.Chat(journey.base).stream("What is 3?"))
+
+
+@pytest.mark.skipif(cpp_compiler() is None, reason="no C++ compiler")
+def test_compiled_decoding_writes_the_same(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    step = NativeStep.__call__
+    monkeypatch.setattr(NativeStep, "__call__", lambda *given: used.append(1) or step(*given))
+    greedy = {"max_new_tokens": 12, "temperature": 0}
+    plain = cw.generate(journey.base, "The cat", **greedy)["completions"]
+    assert not used
+    assert cw.generate(journey.base, "The cat", compile=True, **greedy)["completions"] == plain
+    assert len(used) >= 10
 
 
 def test_show_tells_lineage_and_curves(journey: Journey, capsys: pytest.CaptureFixture[str]) -> None:

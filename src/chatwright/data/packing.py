@@ -131,9 +131,9 @@ class SequentialRows:
 class PackedRows:
     """Conversations kept whole, several in a row; first fit over a window of open rows, in the epoch's order.
 
-    A conversation takes the positions up to its last target: what follows teaches nothing. One that is longer than
-    the row is cut at its end and counted in `cut`; one without a target in the row is left out and counted in `skipped`. With `shuffle` off
-    every epoch keeps the order of the file, as a curriculum wants.
+    A conversation takes the positions up to its last target: what follows teaches nothing. One that is longer
+    than the row is cut at its end and counted in `cut`; one without a target in the row is left out and counted
+    in `skipped`. With `shuffle` off every epoch keeps the order of the file, as a curriculum wants.
     """
 
     def __init__(

@@ -115,8 +115,8 @@ def questions(entries: Iterable[Entry]) -> list[Question]:
 def training_round(asked: Sequence[Question], seed: int, number: int) -> list[Chat]:
     """Every question of `asked` once, in the order and wording of round `number` (from 0) under `seed`.
 
-    From round to round a question changes its language, and comes in all phrasings of a language before
-    one returns. The same arguments give the same chats on every machine.
+    Over four rounds a question comes once in Chinese and three times in English, and no fixed phrasing returns
+    before the others of its language were due. The same arguments give the same chats on every machine.
     """
     rng = random.Random(f"chatwright-questions/{seed}/{number}")
     order = list(range(len(asked)))
@@ -155,8 +155,7 @@ def _chat(asking: str, answer: str) -> Chat:
 def _worded(asked: Sequence[Question], index: int, number: int, rng: random.Random) -> str:
     language, name = _LANGUAGE_CYCLE[(index + number) % len(_LANGUAGE_CYCLE)], asked[index].name
     phrasings = PHRASINGS[language]
-    turn = number // 2
-    phrasing = phrasings[(index * _SPREAD + turn * _STRIDE) % len(phrasings)]
+    phrasing = phrasings[(index * _SPREAD + number * _STRIDE) % len(phrasings)]
     kind = rng.choices(("fixed", "pattern", "crossed", "noise"), _SHARES[language])[0]
     if kind == "pattern":
         phrasing = _chosen(rng.choice(_WORDINGS[language]["patterns"]), rng)

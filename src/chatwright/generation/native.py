@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from chatwright.files import cpp_compiler
 from chatwright.generation.cache import Cache
 from chatwright.models.decoder import DecoderOptions
 
 _SOURCE = Path(__file__).with_name("native.cpp")
-_COMPILERS = ("g++", "clang++", "c++")
 _FLAGS = "-std=c++17 -O3 -march=native -fopenmp -fno-math-errno -fno-trapping-math -ffp-contract=fast -shared -fPIC"
 _LANES = 32  # as in the source
 
@@ -56,7 +55,7 @@ class _Step(Structure):
 @functools.cache
 def _library() -> ctypes.CDLL:
     """The built source. Raises NoKernelError."""
-    compiler = next((name for name in _COMPILERS if shutil.which(name)), None)
+    compiler = cpp_compiler()
     if compiler is None:
         raise NoKernelError("there is no C++ compiler here (install g++ or clang++)")
     with tempfile.TemporaryDirectory() as directory:
@@ -118,7 +117,7 @@ class NativeStep:
         rows = ids_B.size(0)
         keys, values = (_pointers(tensors) for tensors in cache.claim(1))
         logits_BV = torch.empty(rows, self._vocab_size)
-        ids_B, positions = ids_B.contiguous(), positions.contiguous()
+        ids_B, positions = ids_B.long().contiguous(), positions.long().contiguous()
         seen_BS = None if seen_BS is None else seen_BS.expand(rows, -1).contiguous()
         self._model.threads = torch.get_num_threads()
         step = _Step(

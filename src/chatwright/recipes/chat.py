@@ -17,7 +17,7 @@ _HELP = "  /new forgets the conversation, /quit or Ctrl-D ends"
 @verb(WritingOptions)
 def chat(run: Place, options: WritingOptions) -> dict[str, Any]:
     """Chat with a model; without a terminal each line of the input is a message, answered in turn."""
-    partner = Chat(TextModel.load(run, compiled=options.compile == "yes"), options)
+    partner = Chat(TextModel.load(run, compiled=options.compile), options)
     return converse(partner, str(run))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from chatwright.config import option
 from chatwright.generation.sampling import SamplingOptions
@@ -17,13 +17,13 @@ from chatwright.recipes.verb import Place, verb
 class WritingOptions(SamplingOptions):
     """How to choose tokens, and how to compute them."""
 
-    compile: Literal["yes", "no"] = option("no", "build the decoding step with a C++ compiler: faster")
+    compile: bool = option(False, "build the decoding step with a C++ compiler: faster")
 
 
 @verb(WritingOptions)
 def generate(run: Place, prompts: str | Sequence[str], options: WritingOptions) -> dict[str, Any]:
     """Print how a model goes on from a prompt, as it is written; several prompts one after another."""
-    model = TextModel.load(run, compiled=options.compile == "yes")
+    model = TextModel.load(run, compiled=options.compile)
     texts: list[str] = []
     begun = time.perf_counter()
     for prompt in [prompts] if isinstance(prompts, str) else prompts:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import shutil
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
 
+from chatwright.files import cpp_compiler
 from chatwright.models.attention import KERNELS, attend, causal_mask
 
 _GAIN_WORTH_LESS_PRECISION = 1.3
@@ -91,4 +91,4 @@ def keep_freed_memory() -> None:
 
 def has_compiler() -> bool:
     """Whether `torch.compile` can build CPU kernels here; GPUs bring their own compiler."""
-    return torch.cuda.is_available() or any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+    return torch.cuda.is_available() or cpp_compiler() is not None

@@ -1,7 +1,7 @@
 """The resolved plan of a run: everything that was measured or clocked, decided once and reused on resume.
 
 Precision, attention kernel and compilation are chosen by measurement on the real model and a real batch; `minutes`
-becomes a number of steps. The plan is part of what a run's result depends on, so it stands in run.json.
+becomes seconds for steps and a first guess at their number, which the session corrects as it goes. The plan is part of what a run's result depends on, so it stands in run.json.
 """
 
 from __future__ import annotations

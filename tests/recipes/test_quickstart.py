@@ -74,3 +74,9 @@ def test_chats_without_a_folder_are_refused(tmp_path: Path) -> None:
         cw.quickstart(out=tmp_path / "out", chats="chats.jsonl")
     with pytest.raises(cw.UserError, match="minutes=0 must be more than 0"):
         cw.quickstart(out=tmp_path / "out", minutes=0)
+
+
+def test_a_wrong_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(cw.UserError, match="no such file or folder; check the path"):
+        cw.quickstart(str(tmp_path / "nowhere"), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

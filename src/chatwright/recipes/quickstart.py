@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chatwright.config import option
+from chatwright.corpora.documents import Tally
 from chatwright.corpora.read import discover
 from chatwright.data.chats import read_chats
 from chatwright.errors import UserError
@@ -60,7 +60,7 @@ def quickstart(
     if options.chats:
         next(iter(read_chats(options.chats)))
     if folder is not None:
-        discover([folder], Counter())  # refuses what is not there before anything is written
+        discover([folder], Tally())  # refuses what is not there before anything is written
     size = kept_size(place, options.minutes)
     result = _own_text(folder, place, size, options) if folder else _python(place, size, options)
     result = {"run": str(place), "seconds": round(time.monotonic() - begun, 1), **result}

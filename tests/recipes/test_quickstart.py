@@ -23,6 +23,7 @@ def test_everything_scales_with_minutes_and_machine() -> None:
     for size, minutes in zip(sizes, (0.5, 6, 60, 600), strict=True):
         assert size.pretrain_minutes + size.sft_minutes == pytest.approx(minutes)
         assert size.model["layers"] < size.text_model["layers"]
+    assert size_of(6, 10e9).rounds >= 20, "a slow moment leaves chats for a quick run"
     assert size_of(6, 600e9).model["width"] > size_of(6, 100e9).model["width"]
 
 

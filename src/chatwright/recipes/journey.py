@@ -23,6 +23,8 @@ _REACHED = 0.4
 _LEARNT_SHARE = 0.4
 _TOKENS_A_ROUND = 170_000
 _FEWEST_ROUNDS, _MOST_ROUNDS = 8, 64
+# However slow the machine seemed when it was measured: a busy moment should not leave a quick hour without chats.
+_ROUNDS_A_MINUTE = 3.5
 _PRETRAIN_SHARE = 0.06
 _BYTES_PER_TOKEN_OF_VOCABULARY = 400
 _SMALLEST_VOCABULARY = 512
@@ -97,7 +99,7 @@ def size_of(minutes: float, matmul_flops: float) -> Size:
     }
     return Size(
         vocab_size=vocab_size,
-        rounds=min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, rounds)),
+        rounds=min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, round(_ROUNDS_A_MINUTE * minutes), rounds)),
         pretrain_minutes=minutes * _PRETRAIN_SHARE,
         sft_minutes=minutes * (1 - _PRETRAIN_SHARE),
         model=model,

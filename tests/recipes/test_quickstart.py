@@ -28,7 +28,7 @@ def test_everything_scales_with_minutes_and_machine() -> None:
 
 
 def test_a_journey_keeps_its_sizes_on_a_busy_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journey, "size_for", lambda minutes: size_of(minutes, 130e9))
+    monkeypatch.setattr(journey, "size_for", lambda minutes: size_of(minutes, 400e9))
     first = kept_size(tmp_path / "out", 6.0)
     monkeypatch.setattr(journey, "size_for", lambda minutes: size_of(minutes, 40e9))
     assert kept_size(tmp_path / "out", 6.0) == first

@@ -12,7 +12,7 @@ from chatwright.data.records import Message
 from chatwright.errors import UserError
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import Chat, TextModel, replies, sampling_options
-from chatwright.models.interop.files import write_config
+from chatwright.models.interop.files import EndTokens, write_config
 from chatwright.models.interop.qwen3 import public_weights
 
 OPTIONS = SamplingOptions(max_new_tokens=24, temperature=1.5, top_p=1.0, seed=1)
@@ -25,7 +25,8 @@ def save(model: TextModel, directory: Path) -> Path:
     tokenizer = model.tokenizer
     eos = "<|im_end|>" if model.renderer else "<|endoftext|>"
     tokenizer.save(directory, eos=eos)
-    write_config(directory, model.model.options, tokenizer.endoftext, [tokenizer.id_of(eos)], tokenizer.pad)
+    tokens = EndTokens(tokenizer.endoftext, [tokenizer.id_of(eos)], tokenizer.pad)
+    write_config(directory, model.model.options, tokens)
     save_file(public_weights(model.model), directory / "model.safetensors")
     return directory
 

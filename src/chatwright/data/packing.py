@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from chatwright.errors import UserError
 
 IGNORE = -100
 PADDING = -1
+
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,30 @@ class Packed:
     segments: NDArray[np.int32]
     positions: NDArray[np.int64] | None = None
 
+    def blank(self) -> Packed:
+        """A row of this shape that counts nothing."""
+        return Packed(self.inputs, np.full_like(self.targets, IGNORE), np.full_like(self.segments, PADDING))
 
-class Packing(Protocol):
-    """Rows of `context` positions, as many in an epoch as the epoch needs."""
+
+class Rows(Protocol[R]):
+    """Rows of any kind, as many in an epoch as the epoch needs."""
+
+    def rows_in_epoch(self, epoch: int) -> int: ...
+
+    def row(self, epoch: int, index: int) -> R: ...
+
+
+class Packing(Rows[Packed], Protocol):
+    """Rows of `context` positions."""
 
     @property
     def context(self) -> int: ...
 
-    def rows_in_epoch(self, epoch: int) -> int: ...
 
-    def row(self, epoch: int, index: int) -> Packed: ...
-
-
-class RowOrder:
+class RowOrder(Generic[T]):
     """All rows of a training run one after another, epoch after epoch."""
 
-    def __init__(self, packing: Packing) -> None:
+    def __init__(self, packing: Rows[T]) -> None:
         self._packing = packing
         self._ends: list[int] = []
 
@@ -61,12 +72,12 @@ class RowOrder:
         epoch = bisect_right(self._ends, row)
         return epoch, row - (self._ends[epoch - 1] if epoch else 0)
 
-    def row(self, row: int) -> Packed:
+    def row(self, row: int) -> T:
         """The row with that number since the start of training."""
         return self._packing.row(*self.locate(row))
 
 
-def global_row(packing: Packing, row: int) -> tuple[int, int]:
+def global_row(packing: Rows[Any], row: int) -> tuple[int, int]:
     """The (epoch, index) of the row with that number since the start of training."""
     return RowOrder(packing).locate(row)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,4 +28,45 @@ class Chat:
     """A conversation, and where it came from (`file:line`)."""
 
     messages: tuple[Message, ...]
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation that waits for the assistant, and what a reward may compare the reply with.
+
+    `facts` are the other fields of its row, for example `answer`.
+    """
+
+    messages: tuple[Message, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Replies to one prompt and how somebody ranked them: a lower rank is better, equal ranks are ties.
+
+    `margin` is how much better the better ones are, where the row says so (0: it does not).
+    """
+
+    prompt: tuple[Message, ...]
+    replies: tuple[str, ...]
+    ranks: tuple[int, ...]
+    margin: float = 0.0
+    source: str = ""
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """(better, worse) for every two replies that are not tied."""
+        for better, high in enumerate(self.ranks):
+            yield from ((better, worse) for worse, low in enumerate(self.ranks) if high < low)
+
+
+@dataclass(frozen=True)
+class LabelledReply:
+    """One reply that somebody wanted, or did not."""
+
+    prompt: tuple[Message, ...]
+    reply: str
+    wanted: bool
     source: str = ""

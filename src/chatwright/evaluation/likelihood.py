@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from chatwright.data.packing import IGNORE, Packing
+from chatwright.data.packing import IGNORE, Packed, Packing
 from chatwright.distributed.launch import World
 from chatwright.objectives.contract import Batch, Objective
 
@@ -59,7 +59,7 @@ def likelihood(
 
 def held_out_likelihood(
     model: nn.Module,
-    objective: Objective,
+    objective: Objective[Packed],
     packing: Packing,
     kept_rows: int,
     rows_together: int,

@@ -20,6 +20,7 @@ from chatwright.models.attention import Attention, KeyValueCache, causal_mask
 from chatwright.models.heads.language import token_logprobs
 from chatwright.models.layers import Linear, RMSNorm, SwiGLU
 from chatwright.models.positions import rotary_table
+from chatwright.models.root import Root
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,8 @@ class Block(nn.Module):
         return x_BTW + self.feed_forward(self.feed_forward_norm(x_BTW))  # type: ignore[no-any-return]
 
 
-class Decoder(nn.Module):
-    """A causal language model; call it as a root: `model(inputs, targets=…, outputs=(…))`.
-
-    `compute_dtype` is the type of the activations, `kernel` the attention kernel; both come from the plan.
-    """
+class Decoder(Root):
+    """A causal language model; call it as a root: `model(inputs, targets=…, outputs=(…))`."""
 
     Options = DecoderOptions
 
@@ -109,11 +107,13 @@ class Decoder(nn.Module):
         cache: KeyValueCache | None = None,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> dict[str, Tensor]:
         """Run the model and return what `outputs` names.
 
         inputs: [B, T] token ids. targets: [B, T], IGNORE where none. segments: [B, T] document numbers: attention
         stays inside a document. positions [B, T] or [T] and mask [B, T, S] are for cached generation.
+        temperature divides the logits, as it does in sampling.
         `hidden` [B, T, W]; `logprobs` and `entropy` [B, T] float32 (need targets); `logits` [B, T, V] float32.
         """
         length = inputs_BT.size(1)
@@ -125,7 +125,7 @@ class Decoder(nn.Module):
         x_BTW = F.embedding(inputs_BT, self.embedding.weight).to(self.compute_dtype)
         for layer, block in enumerate(self.blocks):
             x_BTW = block(x_BTW, rotary, mask, self.kernel, cache, layer)
-        return self._outputs(self.final_norm(x_BTW), targets, outputs)
+        return self._outputs(self.final_norm(x_BTW), targets, outputs, temperature)
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for positions [T] or [B, T], ready to broadcast over heads, in the compute type."""
@@ -139,8 +139,12 @@ class Decoder(nn.Module):
     def head_weight(self) -> Tensor:
         return self.embedding.weight if self.head is None else self.head.weight
 
-    def _outputs(self, hidden: Tensor, targets: Tensor | None, outputs: tuple[str, ...]) -> dict[str, Tensor]:
+    def _outputs(
+        self, hidden: Tensor, targets: Tensor | None, outputs: tuple[str, ...], temperature: float
+    ) -> dict[str, Tensor]:
         result = {"hidden": hidden} if "hidden" in outputs else {}
+        if temperature != 1.0:
+            hidden = hidden / temperature
         if "logits" in outputs:
             result["logits"] = F.linear(hidden, self.head_weight.to(hidden.dtype)).float()
         if "logprobs" in outputs or "entropy" in outputs:

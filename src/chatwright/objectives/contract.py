@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
 
-from chatwright.data.packing import Packed
-
 Roots = Mapping[str, nn.Module]
+
+
+class Row(Protocol):
+    """What a source serves: a row of packed text, or a group of replies."""
+
+    def blank(self) -> Self:
+        """A row of this shape that counts nothing."""
+        ...
+
+
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True)
@@ -32,16 +41,16 @@ class Batch:
         return Batch({name: tensor.to(device) for name, tensor in self.tensors.items()}, self.tokens)
 
 
-class Objective(Protocol):
-    """What a training step minimizes."""
+class Objective(Protocol[R]):
+    """What a training step minimizes. A term of weight 0 is a metric: it is counted and shown, and moves nothing."""
 
     record: type
 
-    def prepare(self, record: Packed, rng: np.random.Generator) -> Packed:
+    def prepare(self, record: R, rng: np.random.Generator) -> R:
         """Make every random choice for one row; `rng` is drawn from (seed, epoch, row)."""
         ...
 
-    def collate(self, rows: Sequence[Packed]) -> Batch:
+    def collate(self, rows: Sequence[R]) -> Batch:
         """Stack rows into tensors; deterministic."""
         ...
 
@@ -57,6 +66,6 @@ class Objective(Protocol):
         """Each term's sum over the micro-batch, one mapping for each pass through the model."""
         ...
 
-    def example(self) -> tuple[dict[str, nn.Module], list[Packed]]:
+    def example(self) -> tuple[dict[str, nn.Module], list[R]]:
         """Roots and rows small enough for the conformance test."""
         ...

@@ -53,7 +53,7 @@ def group_parameters(roots: Mapping[str, nn.Module]) -> Groups:
         for name, parameter in root.named_parameters():
             if not parameter.requires_grad:
                 continue
-            is_table = id(parameter) in tables or name.split(".")[0] == "head"
+            is_table = id(parameter) in tables or "head" in name.split(".")
             kind = groups.tables if is_table else groups.matrices if parameter.dim() == 2 else groups.vectors
             kind.add(f"{root_name}.{name}", parameter)
     return groups

@@ -16,7 +16,7 @@ from chatwright.errors import UserError
 from chatwright.evaluation.likelihood import held_out_likelihood
 from chatwright.generation.text import TextModel
 from chatwright.models.decoder import DecoderOptions
-from chatwright.models.interop.files import empty_model, write_config
+from chatwright.models.interop.files import EndTokens, empty_model, write_config
 from chatwright.models.presets import decoder_options
 from chatwright.recipes.stores import corpus_stores
 from chatwright.recipes.trained import describe, finish
@@ -65,7 +65,8 @@ def pretrain(corpus: Place, tokenizer: Place, out: str | Path, options: Pretrain
         train, validation = corpus_stores(world, parents["corpus"], vocabulary)
         if world.leads:
             vocabulary.save(run.directory, eos=ENDOFTEXT)
-            write_config(run.directory, shape, vocabulary.endoftext, [vocabulary.endoftext], vocabulary.pad)
+            end = vocabulary.endoftext
+            write_config(run.directory, shape, EndTokens(end, [end], vocabulary.pad))
         model = empty_model(shape, world.device)
         session = Session(run, world, {"policy": model}, objective, options.budget, begun)
         rows = max(1, options.batch_tokens // context)
@@ -75,9 +76,7 @@ def pretrain(corpus: Place, tokenizer: Place, out: str | Path, options: Pretrain
             context,
             rows,
             {"context": context, "parameters": sum(p.numel() for p in model.parameters())},
-        )
-        session.start(
-            lambda: model.initialize(torch.Generator(device=world.device).manual_seed(options.seed))
+            lambda: model.initialize(torch.Generator(device=world.device).manual_seed(options.seed)),
         )
         describe(session, train, source.epochs(session.plan["steps"]))
         held_out = SequentialRows(validation, context, vocabulary.pad)

@@ -14,14 +14,13 @@ from chatwright.errors import UserError
 from chatwright.evaluation.likelihood import held_out_likelihood
 from chatwright.generation.text import TextModel, replies
 from chatwright.models.decoder import DecoderOptions
-from chatwright.models.interop.files import empty_model, load_weights, read_config, write_config
+from chatwright.models.interop.files import empty_model, load_weights, read_config
 from chatwright.progress import say
 from chatwright.recipes.chat_stores import ChatSplit, chat_stores
-from chatwright.recipes.trained import describe, finish
+from chatwright.recipes.trained import describe, finish, write_chat_model
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
 from chatwright.tokenization.chat import Renderer
-from chatwright.tokenization.special import IM_END
 from chatwright.tokenization.template import CHAT_TEMPLATE
 from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.options import TrainingOptions, named
@@ -62,14 +61,7 @@ def sft(start: Place, chats: str | Path, out: str | Path, options: SftOptions) -
         renderer = Renderer(tokenizer, tokenizer.template or CHAT_TEMPLATE)
         shape = read_config(parent.directory)
         if world.leads:
-            tokenizer.save(run.directory, eos=IM_END, template=renderer.template)
-            write_config(
-                run.directory,
-                shape,
-                tokenizer.endoftext,
-                [tokenizer.im_end, tokenizer.endoftext],
-                tokenizer.pad,
-            )
+            write_chat_model(run.directory, shape, tokenizer, renderer.template)
         split = chat_stores(world, run, chats, options.validation, renderer, options.seed)
         context = _row_length(options.context, shape, split)
         packing = PackedRows(split.train, context, tokenizer.pad, options.seed, options.shuffle)
@@ -84,8 +76,8 @@ def sft(start: Place, chats: str | Path, out: str | Path, options: SftOptions) -
             context,
             rows,
             {"context": context, "parameters": sum(p.numel() for p in model.parameters())},
+            lambda: load_weights(model, parent.directory),
         )
-        session.start(lambda: load_weights(model, parent.directory))
         describe(session, split.train, source.epochs(session.plan["steps"]))
         held_out = (
             PackedRows(split.validation, context, tokenizer.pad, shuffle=False) if split.validation else None

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from chatwright.data.store import TokenStore
 from chatwright.insight.charts import spark
 from chatwright.insight.report import write_report
-from chatwright.models.interop.files import WEIGHTS
+from chatwright.models.decoder import DecoderOptions
+from chatwright.models.interop.files import WEIGHTS, EndTokens, write_config
 from chatwright.progress import say
 from chatwright.runs import Run
+from chatwright.tokenization.special import IM_END
+from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.session import Session
+
+
+def write_chat_model(directory: Path, shape: DecoderOptions, tokenizer: Tokenizer, template: str) -> None:
+    """Write what stands beside a chat model's weights: tokenizer, template and configs."""
+    tokenizer.save(directory, eos=IM_END, template=template)
+    write_config(directory, shape, chat_tokens(tokenizer))
+
+
+def chat_tokens(tokenizer: Tokenizer) -> EndTokens:
+    """A chat's turns end with `<|im_end|>`, its text with `<|endoftext|>`."""
+    return EndTokens(tokenizer.endoftext, [tokenizer.im_end, tokenizer.endoftext], tokenizer.pad)
 
 
 def describe(session: Session, train: TokenStore, epochs: float) -> None:

@@ -64,7 +64,7 @@ class Step:
 
 
 def steps(
-    objective: Objective,
+    objective: Objective[Any],
     source: Source,
     roots: Mapping[str, nn.Module],
     optimizer: Optimizer,
@@ -99,7 +99,7 @@ def steps(
         yield Step(step + 1, means, norm, factor(step), tokens, targets, time.perf_counter() - begun)
 
 
-def global_counts(objective: Objective, batches: list[Batch], world: World) -> dict[str, int]:
+def global_counts(objective: Objective[Any], batches: list[Batch], world: World) -> dict[str, int]:
     """Each term's denominator over all micro-batches and ranks."""
     counts = dict.fromkeys(objective.weights(0), 0)
     for batch in batches:
@@ -109,7 +109,7 @@ def global_counts(objective: Objective, batches: list[Batch], world: World) -> d
 
 
 def accumulate(
-    objective: Objective,
+    objective: Objective[Any],
     batches: list[Batch],
     roots: Mapping[str, nn.Module],
     weights: Mapping[str, float],

@@ -11,18 +11,14 @@ from chatwright.registry import lookup
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """How long, how fast, in what pieces."""
+class LoopOptions:
+    """How long, how fast, with what care: what every verb that trains can be told."""
 
     steps: int | None = option(None, "optimizer steps; or give minutes")
     minutes: float | None = option(None, "time to train; the number of steps follows the pace")
     seed: int = option(0, "of weights, order and every random choice")
-    batch_tokens: int = option(8192, "input positions an optimizer step, over all processes")
     micro_tokens: int | None = option(
         None, "input positions a forward pass; default: 2,048 on a processor, else the whole share"
-    )
-    context: int | None = option(
-        None, "row length in tokens; default: what fits the data, at most the model's"
     )
     learning_rate: float | None = option(None, "peak rate of the matrices; default: the optimizer's")
     optimizer: dict[str, Any] = option({"name": "muon"}, "adamw or muon, with their options")
@@ -38,16 +34,35 @@ class TrainingOptions:
     tensorboard: bool = option(False, "also write TensorBoard events into the run")
 
     def __post_init__(self) -> None:
-        for name in ("batch_tokens", "micro_tokens", "context", "save_every", "eval_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}={value} must be at least 1")
+        at_least_1(self, "micro_tokens", "save_every", "eval_every")
         if self.seed < 0:
             raise UserError(f"seed={self.seed} must be 0 or more")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise UserError(f"learning_rate={self.learning_rate} must be more than 0")
         if self.clip < 0:
             raise UserError(f"clip={self.clip} must be 0 (no bound) or more")
+
+
+@dataclass(frozen=True)
+class TrainingOptions(LoopOptions):
+    """The loop over rows of text of one length."""
+
+    batch_tokens: int = option(8192, "input positions an optimizer step, over all processes")
+    context: int | None = option(
+        None, "row length in tokens; default: what fits the data, at most the model's"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_1(self, "batch_tokens", "context")
+
+
+def at_least_1(options: object, *names: str) -> None:
+    """Refuse counts below 1; None is left alone."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name}={value} must be at least 1")
 
 
 def named(kind: str, group: str | dict[str, Any], **defaults: Any) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ becomes seconds for steps and a first guess at their number, which the session c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,13 @@ import torch
 
 from chatwright.distributed.launch import World
 from chatwright.errors import UserError
-from chatwright.models.decoder import Decoder
+from chatwright.models.root import Root
 from chatwright.progress import say
 from chatwright.training import machine
 
 _COMPILE_SECONDS = 45.0
 _SECONDS_BETWEEN_SAVES = 60.0
+_STEPS_BETWEEN_SAVES = 20
 EVALUATIONS = 5
 EVALUATION_SHARE = 0.01
 LOOKS = 20  # times that a run with minutes= looks at the clock again
@@ -58,7 +59,7 @@ def choose_precision(wanted: str, world: World) -> dict[str, Any]:
     return {"precision": name, "matmul_flops": rates[name]}
 
 
-def choose_kernel(model: Decoder, rows: int, length: int, segmented: bool, world: World) -> dict[str, Any]:
+def choose_kernel(model: Root, rows: int, length: int, segmented: bool, world: World) -> dict[str, Any]:
     """`kernel`: the fastest attention for this length here, with the milliseconds of each."""
     o = model.options
     shape = (rows, o.heads, o.kv_heads, length, o.head_dim)
@@ -75,28 +76,28 @@ def micro_rows(rows: int, length: int, micro_tokens: int | None, device: torch.d
     return min(rows, max(1, tokens // length))
 
 
-def apply(model: Decoder, plan: Mapping[str, Any]) -> None:
-    """Set a model up as the plan says."""
-    model.compute_dtype = getattr(torch, plan["precision"])
-    model.kernel = plan["kernel"]
+def apply(models: Iterable[Root], plan: Mapping[str, Any]) -> None:
+    """Set models up as the plan says."""
     torch.set_num_threads(plan["threads"])
-    if plan.get("compile"):
-        if machine.has_compiler():
+    for model in models:
+        model.compute_dtype = getattr(torch, plan["precision"])
+        model.kernel = plan["kernel"]
+        if plan.get("compile") and machine.has_compiler():
             compile_parts(model)
-        else:
+        elif plan.get("compile"):
             say(
                 "  the plan compiles, but there is no C++ compiler here (install g++ or clang++): not compiled"
             )
 
 
-def compile_parts(model: Decoder) -> None:
+def compile_parts(model: Root) -> None:
     """Compile the repeated parts in place."""
     for part in model.compilable():
         part.compile(dynamic=False)
 
 
 def clock(
-    model: Decoder,
+    model: Root,
     step: Callable[[], int],
     length: int,
     budget: Budget,
@@ -118,13 +119,29 @@ def clock(
     choice: dict[str, Any] = {"compile": False, "seconds_per_step": eager}
     if world.share(_worth_compiling(compile, share, planned)):
         choice = _try_compiled(model, step, eager, planned, compile == "yes", world)
+    return {**choice, **_steps(choice["seconds_per_step"], budget, world)}
+
+
+def clock_rollout(step: Callable[[int], int], steps: int, budget: Budget, world: World) -> dict[str, Any]:
+    """As `clock`, for steps that are made of rollouts: the `steps` of the first one are done and thrown away, but only
+    where minutes are to become steps. Rows differ in length, so nothing is compiled."""
     if budget.minutes is None:
-        return {**choice, "steps": budget.steps}
+        return {"compile": False, "seconds_per_step": None, "steps": budget.steps}
+    begun = time.perf_counter()
+    for number in range(steps):
+        step(number)
+    seconds = world.share((time.perf_counter() - begun) / steps)
+    return {"compile": False, "seconds_per_step": seconds, **_steps(seconds, budget, world)}
+
+
+def _steps(seconds_per_step: float, budget: Budget, world: World) -> dict[str, Any]:
+    if budget.minutes is None:
+        return {"steps": budget.steps}
     left = world.share(budget.seconds_left()) * (1 - EVALUATIONS * EVALUATION_SHARE - _SPARE_SHARE)
-    steps = int(left / choice["seconds_per_step"])
+    steps = int(left / seconds_per_step)
     if steps < 1 and world.leads:
         say(f"  minutes={budget.minutes:g} leave no time for a whole step here; doing one all the same")
-    return {**choice, "steps": max(1, steps), "seconds_for_steps": left}
+    return {"steps": max(1, steps), "seconds_for_steps": left}
 
 
 def _worth_compiling(wanted: str, share: float, planned_seconds: float) -> bool:
@@ -138,7 +155,7 @@ def _worth_compiling(wanted: str, share: float, planned_seconds: float) -> bool:
 
 
 def _try_compiled(
-    model: Decoder, step: Callable[[], int], eager: float, planned: float, forced: bool, world: World
+    model: Root, step: Callable[[], int], eager: float, planned: float, forced: bool, world: World
 ) -> dict[str, Any]:
     begun = time.perf_counter()
     try:
@@ -166,6 +183,8 @@ def evaluation_rows(rows: int, rows_per_step: int, steps: int) -> int:
     return max(1, min(rows, int(3 * EVALUATION_SHARE * steps * rows_per_step)))
 
 
-def save_interval(seconds_per_step: float) -> int:
+def save_interval(seconds_per_step: float | None) -> int:
     """Steps between saves, when the user gives none: about a minute's work."""
+    if seconds_per_step is None:
+        return _STEPS_BETWEEN_SAVES
     return max(1, int(_SECONDS_BETWEEN_SAVES / max(seconds_per_step, 1e-3)))

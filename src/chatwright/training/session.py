@@ -16,9 +16,9 @@ from torch import Tensor
 from chatwright.distributed.checkpoint import load_state, save_state, save_weights, states
 from chatwright.distributed.launch import World
 from chatwright.errors import Interrupted
-from chatwright.models.decoder import Decoder
 from chatwright.models.interop.files import WEIGHTS
 from chatwright.models.interop.qwen3 import public_weights
+from chatwright.models.root import Root
 from chatwright.objectives.contract import Objective
 from chatwright.optim.schedules import Schedule
 from chatwright.progress import bar
@@ -27,7 +27,7 @@ from chatwright.training import plan as planning
 from chatwright.training.interrupt import stop_requests
 from chatwright.training.loop import Optimizer, Source, Step, accumulate, global_counts, steps
 from chatwright.training.machine import keep_freed_memory
-from chatwright.training.options import TrainingOptions, named
+from chatwright.training.options import LoopOptions, named
 from chatwright.training.pace import Pace
 from chatwright.training.tensorboard import EventWriter
 
@@ -36,21 +36,28 @@ Evaluate = Callable[[int], dict[str, Any]]
 
 
 class Session:
-    """One training run: `prepare` decides the plan or reads it back, `train` runs to the end."""
+    """One training run: `prepare` decides the plan or reads it back, `train` runs to the end.
+
+    The first root is the one whose weights are published: the newest, or with `best_by`, which names a number of every
+    evaluation, those that evaluated highest. `observers` hear of every step before anything is saved.
+    """
 
     def __init__(
         self,
         run: OpenRun,
         world: World,
-        roots: Mapping[str, Decoder],
-        objective: Objective,
-        options: TrainingOptions,
+        roots: Mapping[str, Root],
+        objective: Objective[Any],
+        options: LoopOptions,
         begun: float,
+        best_by: str | None = None,
     ) -> None:
         self.run, self.world, self.roots, self.objective, self.options = run, world, roots, objective, options
         self.begun, self.step, self.total = begun, 0, 0
         self.trained_seconds, self.tokens, self.targets = 0.0, 0, 0
         self.plan: dict[str, Any] = {}
+        self.observers: list[Callable[[Step], None]] = []
+        self.best_by = best_by
         self._pace = Pace()
         self._events: EventWriter | None = None
         self.optimizer: Optimizer
@@ -58,18 +65,29 @@ class Session:
         self._factor: Callable[[int], float]
 
     @property
-    def policy(self) -> Decoder:
-        return self.roots["policy"]
+    def main(self) -> Root:
+        """The root whose weights are published."""
+        return next(iter(self.roots.values()))
 
     @property
     def resumes(self) -> bool:
         """Whether a saved state waits."""
         return bool(states(self.run.directory / "state"))
 
-    def prepare(self, make_source: Callable[[int], S], length: int, rows: int, facts: Mapping[str, Any]) -> S:
-        """Resolve the plan, load the newest state if there is one, and return the source.
+    def prepare(
+        self,
+        make_source: Callable[[int], S],
+        length: int,
+        rows: int,
+        facts: Mapping[str, Any],
+        initialize: Callable[[], None],
+        rehearsal: int | None = None,
+    ) -> S:
+        """Resolve the plan, set the first weights or go back to the newest state, and return the source.
 
         make_source: from rows a micro-batch. length: of a row. rows: a step. facts: what else the plan records.
+        initialize: sets the first weights. rehearsal: the optimizer steps that a source which samples makes of one
+        rollout; they are clocked once, together, and only where the plan asks for the clock.
         """
         # before anything is compiled: a switch thrown later would have it all compiled again
         torch.use_deterministic_algorithms(True)
@@ -79,19 +97,22 @@ class Session:
         micro = planning.micro_rows(rows, length, self.options.micro_tokens, self.world.device)
         self._source = source = make_source(micro)
         if stored is None:
+            initialize()
             decided = (
-                self._decide(source, length, rows, micro) if self.world.leads or self.world.size > 1 else {}
+                self._decide(source, length, rows, micro, rehearsal)
+                if self.world.leads or self.world.size > 1
+                else {}
             )
             stored = self.world.share({**facts, **decided})
         self.plan = self.run.resolve(stored) if self.world.leads else stored
-        planning.apply(self.policy, self.plan)
+        planning.apply(self.roots.values(), self.plan)
         self.optimizer, schedule = self._make_optimizer()
         self._factor = lambda step: schedule.factor(step, self.total)
         self.total = self.plan["steps"]
+        self._start(initialize)
         return source
 
-    def start(self, initialize: Callable[[], None]) -> None:
-        """Set the first weights, or go back to the newest saved state."""
+    def _start(self, initialize: Callable[[], None]) -> None:
         if self.resumes:
             self._load()
         else:
@@ -101,20 +122,22 @@ class Session:
         if self.options.tensorboard and self.world.leads:
             self._events = EventWriter(self.run.directory / "tensorboard", self.step)
 
-    def _decide(self, source: Source, length: int, rows: int, micro: int) -> dict[str, Any]:
+    def _decide(
+        self, source: Source, length: int, rows: int, micro: int, rehearsal: int | None
+    ) -> dict[str, Any]:
         o = self.options
         budget = planning.Budget(o.steps, o.minutes, self.begun, reserve_seconds=2.0)
         precision = planning.choose_precision(o.precision, self.world)
-        self.policy.compute_dtype = getattr(torch, precision["precision"])
         for root in self.roots.values():
-            root.initialize(torch.Generator(device=self.world.device).manual_seed(o.seed))
-        segmented = any("segments" in batch.tensors for batch in source.batches(0))
-        kernel = planning.choose_kernel(self.policy, micro, length, segmented=segmented, world=self.world)
-        self.policy.kernel = kernel["kernel"]
+            root.compute_dtype = getattr(torch, precision["precision"])
+        is_masked = rehearsal is None and any("segments" in batch.tensors for batch in source.batches(0))
+        kernel = planning.choose_kernel(self.main, micro, length, segmented=is_masked, world=self.world)
+        for root in self.roots.values():
+            root.kernel = kernel["kernel"]
         optimizer, _ = self._make_optimizer()
 
-        def throw_away_step() -> int:
-            batches = [batch.to(self.world.device) for batch in source.batches(0)]
+        def throw_away_step(step: int = 0) -> int:
+            batches = [batch.to(self.world.device) for batch in source.batches(step)]
             counts = global_counts(self.objective, batches, self.world)
             accumulate(self.objective, batches, self.roots, self.objective.weights(0), counts)
             self.world.sum_gradients(optimizer.parameters)
@@ -122,9 +145,14 @@ class Session:
             optimizer.zero_grad()
             return sum(batch.tokens for batch in batches)
 
-        clocked = planning.clock(
-            self.policy, throw_away_step, length, budget, o.compile, precision["matmul_flops"], self.world
-        )
+        if rehearsal is None:
+            clocked = planning.clock(
+                self.main, throw_away_step, length, budget, o.compile, precision["matmul_flops"], self.world
+            )
+        else:
+            before = source.state_dict()
+            clocked = planning.clock_rollout(throw_away_step, rehearsal, budget, self.world)
+            source.load_state_dict(before)
         total = clocked["steps"]
         return {
             **precision,
@@ -151,9 +179,11 @@ class Session:
                 self._reclock()
                 for step in self._stretch(source):
                     self._note(step)
+                    for observe in self.observers:
+                        observe(step)
                     shown.update(step.number, self._caption(step), self.total)
                     stopping = self.world.sum({"stop": float(stop.wanted)})["stop"] > 0
-                    if step.number % self.plan["save_every"] == 0 or stopping or step.number == self.total:
+                    if self._is_saved() or stopping:
                         self.save(source)
                     if self._is_evaluated():
                         self._evaluate(evaluate)
@@ -192,6 +222,11 @@ class Session:
             self.total = total
             self._log(planned_steps=total)
 
+    def _is_saved(self) -> bool:
+        """What evaluates best is published, so the state that it came from has to be there first."""
+        is_due = self.step % self.plan["save_every"] == 0 or self.step == self.total
+        return is_due or (self.best_by is not None and self._is_evaluated())
+
     def _is_evaluated(self) -> bool:
         return self.step % self.plan["eval_every"] == 0 or self.step == self.total
 
@@ -206,8 +241,12 @@ class Session:
         self._pace.note(step.seconds)
         self.tokens += step.tokens
         self.targets += step.targets
+        weights = self.objective.weights(step.number - 1)
+        terms = {term: round(value, 5) for term, value in step.terms.items()}
+        metrics = {term: value for term, value in terms.items() if not weights[term]}
         self._log(
-            loss={term: round(value, 5) for term, value in step.terms.items()},
+            loss={term: value for term, value in terms.items() if weights[term]},
+            **({"metrics": metrics} if metrics else {}),
             gradient_norm=round(step.gradient_norm, 4),
             rate_factor=round(step.factor, 5),
             tokens=self.tokens,
@@ -220,15 +259,22 @@ class Session:
             self._events.write(self.step, "training", fields)
 
     def _caption(self, step: Step) -> str:
-        losses = " ".join(f"{value:.3f}" for value in step.terms.values())
+        weights = self.objective.weights(step.number - 1)
+        losses = " ".join(f"{value:.3f}" for term, value in step.terms.items() if weights[term])
         return f"step {step.number} loss {losses} {step.tokens / step.seconds:,.0f} tokens/s"
 
     def _evaluate(self, evaluate: Evaluate) -> None:
-        self.policy.eval()
+        for root in self.roots.values():
+            root.eval()
         # compiled parts would be compiled again for every shape that only evaluation has
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             found = evaluate(self.step)
-        self.policy.train()
+        for root in self.roots.values():
+            root.train()
+        if self.best_by is not None and self.world.leads:
+            known = [row["evaluation"][self.best_by] for row in self.run.metrics() if "evaluation" in row]
+            if found[self.best_by] > max(known, default=float("-inf")):
+                self._save_weights()
         if found:
             self._log(evaluation=found)
 
@@ -238,20 +284,23 @@ class Session:
             tensors: dict[str, Tensor] = {f"optimizer.{k}": v for k, v in self.optimizer.state_dict().items()}
             for name, root in self.roots.items():
                 tensors |= {f"weights.{name}.{key}": value for key, value in root.state_dict().items()}
+            held = source.state_dict()
+            tensors |= {f"source.{key}": value for key, value in held.items() if isinstance(value, Tensor)}
             rest = {
                 "step": self.step,
                 "total": self.total,
                 "tokens": self.tokens,
                 "targets": self.targets,
                 "seconds": self.trained_seconds,
-                "source": source.state_dict(),
+                "source": {key: value for key, value in held.items() if not isinstance(value, Tensor)},
             }
             save_state(self.run.directory / "state", self.step, tensors, rest)
-            self._save_weights()
+            if self.best_by is None:
+                self._save_weights()
         self.world.wait()
 
     def _save_weights(self) -> None:
-        save_weights(self.run.directory / WEIGHTS, public_weights(self.policy), {"format": "pt"})
+        save_weights(self.run.directory / WEIGHTS, public_weights(self.main), {"format": "pt"})
 
     def _load(self) -> None:
         _, path = states(self.run.directory / "state")[-1]
@@ -261,9 +310,9 @@ class Session:
         for name, root in self.roots.items():
             root.load_state_dict(_part(tensors, f"weights.{name}."))
         self.optimizer.load_state_dict(_part(tensors, "optimizer."))
-        self._source.load_state_dict(rest["source"])
+        self._source.load_state_dict({**rest["source"], **_part(tensors, "source.")})
         self.run.cut_metrics(self.step)
-        if self.world.leads:
+        if self.world.leads and self.best_by is None:
             # the process may have died after it wrote the state and before it wrote these
             self._save_weights()
 
@@ -274,7 +323,7 @@ class Session:
     def machine_share(self, length: int) -> float:
         """Training speed as a share of the measured matrix-product rate; the head counts where there are targets."""
         learnt = self.targets / max(1, self.tokens)
-        flops = 3 * self.policy.flops_per_token(length, learnt) * self.tokens_per_second
+        flops = 3 * self.main.flops_per_token(length, learnt) * self.tokens_per_second
         return float(flops / self.plan["matmul_flops"] / self.world.size)
 
 

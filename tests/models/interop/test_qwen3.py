@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from chatwright.distributed.checkpoint import save_weights
 from chatwright.errors import UserError
 from chatwright.models.decoder import Decoder, DecoderOptions
-from chatwright.models.interop.files import WEIGHTS, load_model, read_config, write_config
+from chatwright.models.interop.files import WEIGHTS, EndTokens, load_model, read_config, write_config
 from chatwright.models.interop.qwen3 import load_public_weights, public_weights
 from helpers.weights import stirred
 
@@ -25,7 +25,7 @@ SHAPE = DecoderOptions(
 
 def written(directory: Path, options: DecoderOptions) -> Decoder:
     model = stirred(Decoder(options))
-    write_config(directory, options, bos=0, eos=[2, 0], pad=3)
+    write_config(directory, options, EndTokens(bos=0, eos=[2, 0], pad=3))
     save_weights(directory / WEIGHTS, public_weights(model), {"format": "pt"})
     return model.eval()
 

@@ -4,31 +4,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from chatwright.config import dumps
 from chatwright.errors import UserError
 from chatwright.files import atomic_write
 from chatwright.models.decoder import Decoder, DecoderOptions
 from chatwright.models.interop import qwen3
+from chatwright.models.scored import ScoredDecoder
 
 WEIGHTS = "model.safetensors"
 
 
-def write_config(directory: Path, options: DecoderOptions, bos: int, eos: Sequence[int], pad: int) -> None:
-    """Write config.json and generation_config.json; `eos` holds every token that ends a text or a turn."""
-    tokens = {"bos_token_id": bos, "eos_token_id": eos[0], "pad_token_id": pad}
-    atomic_write(directory / "config.json", dumps(qwen3.public_config(options, tokens)))
-    generation = {"bos_token_id": bos, "eos_token_id": list(eos), "pad_token_id": pad, "do_sample": True}
+@dataclass(frozen=True)
+class EndTokens:
+    """The tokens that begin, end and pad a text; `eos` holds every one that ends a text or a turn."""
+
+    bos: int
+    eos: Sequence[int]
+    pad: int
+
+    @property
+    def public(self) -> dict[str, int | None]:
+        return {"bos_token_id": self.bos, "eos_token_id": self.eos[0], "pad_token_id": self.pad}
+
+
+def write_config(directory: Path, options: DecoderOptions, tokens: EndTokens) -> None:
+    """Write config.json and generation_config.json of a language model."""
+    atomic_write(directory / "config.json", dumps(qwen3.public_config(options, tokens.public)))
+    generation = {**tokens.public, "eos_token_id": list(tokens.eos), "do_sample": True}
     atomic_write(directory / "generation_config.json", dumps(generation))
 
 
+def write_reward_config(
+    directory: Path, model: ScoredDecoder, tokens: EndTokens, mean: float = 0.0, deviation: float = 1.0
+) -> None:
+    """Write the config.json of a reward model; mean and deviation are those of its raw scores of reference replies."""
+    config = qwen3.public_reward_config(model, tokens.public)
+    scale = {"reward_mean": mean, "reward_deviation": deviation}
+    atomic_write(directory / "config.json", dumps({**config, **scale}))
+
+
 def read_config(directory: Path) -> DecoderOptions:
-    """The shape of the model in `directory`."""
+    """The shape of the language model in `directory`."""
+    config = _config(directory)
+    if qwen3.reward_heads(config):
+        raise UserError(f"{directory} holds a reward model, which gives scores and writes no text")
+    return qwen3.options_of(config, str(directory / "config.json"))
+
+
+def _config(directory: Path) -> dict[str, Any]:
     path = directory / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -38,7 +70,7 @@ def read_config(directory: Path) -> DecoderOptions:
         raise UserError(f"cannot read {path}: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no model's config but a {type(config).__name__}")
-    return qwen3.options_of(config, str(path))
+    return config
 
 
 def load_model(directory: Path, device: torch.device | str = "cpu") -> Decoder:
@@ -49,6 +81,20 @@ def load_model(directory: Path, device: torch.device | str = "cpu") -> Decoder:
     return model.eval()
 
 
+def load_reward_model(
+    directory: Path, device: torch.device | str = "cpu"
+) -> tuple[ScoredDecoder, float, float]:
+    """The reward model of a run, in evaluation mode, and the mean and deviation of its raw scores."""
+    config = _config(directory)
+    heads = qwen3.reward_heads(config)
+    if not heads:
+        raise UserError(f"{directory} holds no reward model; make one with `chatwright reward`")
+    model = empty_scored(qwen3.options_of(config, str(directory / "config.json")), heads, device)
+    with torch.no_grad():
+        qwen3.load_public_scores(model, _weights(directory), str(directory / WEIGHTS))
+    return model.eval(), float(config.get("reward_mean", 0.0)), float(config.get("reward_deviation", 1.0))
+
+
 def empty_model(options: DecoderOptions, device: torch.device | str) -> Decoder:
     """A model whose weights are not set yet."""
     with torch.device("meta"):
@@ -56,14 +102,34 @@ def empty_model(options: DecoderOptions, device: torch.device | str) -> Decoder:
     return model.to_empty(device=device)
 
 
+def empty_scored(
+    options: DecoderOptions, numbers: int, device: torch.device | str, language: bool = False
+) -> ScoredDecoder:
+    """A scored decoder whose weights are not set yet."""
+    with torch.device("meta"):
+        model = ScoredDecoder(options, numbers, language)
+    return model.to_empty(device=device)
+
+
 def load_weights(model: Decoder, directory: Path) -> None:
     """Read model.safetensors into the model."""
+    with torch.no_grad():
+        qwen3.load_public_weights(model, _weights(directory), str(directory / WEIGHTS))
+
+
+def load_trunk(model: ScoredDecoder, directory: Path) -> None:
+    """Read a language model's or a reward model's weights into the trunk, without its head."""
+    heads = {"score.weight"} if model.language else {"score.weight", "lm_head.weight"}
+    weights = {name: weight for name, weight in _weights(directory).items() if name not in heads}
+    with torch.no_grad():
+        qwen3.load_public_weights(model.trunk, weights, str(directory / WEIGHTS))
+
+
+def _weights(directory: Path) -> dict[str, Tensor]:
     path = directory / WEIGHTS
     try:
-        weights = load_file(path)
+        return load_file(path)
     except FileNotFoundError:
         raise UserError(f"there are no weights in {directory} (no {WEIGHTS})") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
-    with torch.no_grad():
-        qwen3.load_public_weights(model, weights, str(path))

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from chatwright.errors import UserError
 from chatwright.models.decoder import Decoder, DecoderOptions
+from chatwright.models.root import Root
+from chatwright.models.scored import ScoredDecoder
 
 _IN_BLOCK = {
     "attention_norm": "input_layernorm",
@@ -28,6 +30,8 @@ _OUTSIDE = {
     "final_norm.weight": "model.norm.weight",
     "head.weight": "lm_head.weight",
 }
+_SCORE = "score.weight"
+_CAUSAL, _CLASSIFIER = "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"
 _FIELDS = {
     "vocab_size": "vocab_size",
     "width": "hidden_size",
@@ -51,9 +55,13 @@ def public_name(name: str) -> str:
     return f"model.layers.{layer}.{_IN_BLOCK[part]}.{leaf}"
 
 
-def public_weights(model: Decoder) -> dict[str, Tensor]:
-    """The model's weights under their public names."""
-    return {public_name(name): tensor for name, tensor in model.state_dict().items()}
+def public_weights(model: Root) -> dict[str, Tensor]:
+    """The model's weights under their public names; of a policy with a value of its own, the policy's."""
+    trunk = model.trunk if isinstance(model, ScoredDecoder) else model
+    weights = {public_name(name): tensor for name, tensor in trunk.state_dict().items()}
+    if isinstance(model, ScoredDecoder) and not model.language:
+        weights[_SCORE] = model.head.weight.detach()
+    return weights
 
 
 def load_public_weights(model: Decoder, weights: Mapping[str, Tensor], place: str) -> None:
@@ -71,11 +79,20 @@ def load_public_weights(model: Decoder, weights: Mapping[str, Tensor], place: st
         own[name].copy_(weights[public])
 
 
+def load_public_scores(model: ScoredDecoder, weights: Mapping[str, Tensor], place: str) -> None:
+    """Copy a reward model's weights in by their public names."""
+    score = weights.get(_SCORE)
+    if score is None or score.shape != model.head.weight.shape:
+        raise UserError(f"the weights in {place} hold no {_SCORE} of shape {tuple(model.head.weight.shape)}")
+    load_public_weights(model.trunk, {n: w for n, w in weights.items() if n != _SCORE}, place)
+    model.head.weight.copy_(score)
+
+
 def public_config(options: DecoderOptions, tokens: Mapping[str, int | None]) -> dict[str, Any]:
     """config.json. `tokens` gives bos_token_id, eos_token_id and pad_token_id."""
     fields = {public: getattr(options, name) for name, public in _FIELDS.items()}
     return {
-        "architectures": ["Qwen3ForCausalLM"],
+        "architectures": [_CAUSAL],
         "model_type": "qwen3",
         **fields,
         "rope_theta": options.rope_theta,
@@ -90,6 +107,23 @@ def public_config(options: DecoderOptions, tokens: Mapping[str, int | None]) -> 
         "use_cache": True,
         **tokens,
     }
+
+
+def public_reward_config(model: ScoredDecoder, tokens: Mapping[str, int | None]) -> dict[str, Any]:
+    """config.json of a reward model: a sequence classifier with a label for every head."""
+    labels = [f"reward_{head}" if model.numbers > 1 else "reward" for head in range(model.numbers)]
+    return {
+        **public_config(model.options, tokens),
+        "architectures": [_CLASSIFIER],
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
+def reward_heads(config: Mapping[str, Any]) -> int:
+    """How many heads the reward model of a config.json has; 0 for a language model."""
+    is_classifier = _CLASSIFIER in (config.get("architectures") or ())
+    return len(config.get("id2label") or {"0": ""}) if is_classifier else 0
 
 
 def options_of(config: Mapping[str, Any], place: str) -> DecoderOptions:

@@ -1,0 +1,35 @@
+"""What training, planning and publishing need of a model that is trained: the base of every architecture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from chatwright.models.decoder import DecoderOptions
+
+
+class Root(nn.Module):
+    """A model that is trained by itself: `root(inputs, targets=…, outputs=(…))`.
+
+    `compute_dtype` is the type of the activations, `kernel` the attention kernel; both come from the plan.
+    """
+
+    options: DecoderOptions
+    compute_dtype: torch.dtype
+    kernel: str
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw the first weights."""
+        raise NotImplementedError
+
+    def compilable(self) -> list[nn.Module]:
+        """The repeated parts: compiling one compiles them all."""
+        raise NotImplementedError
+
+    def flops_per_token(self, length: int, learnt: float = 1.0) -> float:
+        """Operations of the forward pass a position, in rows of `length`; `learnt`: the share that goes through the
+        language head."""
+        raise NotImplementedError

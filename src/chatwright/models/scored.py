@@ -1,0 +1,86 @@
+"""A decoder that gives numbers: a reward model, a value model, or a policy with a value of its own.
+
+Shape suffixes: B batch, T length, K numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from chatwright.models.decoder import Decoder, DecoderOptions
+from chatwright.models.heads.scalar import ScalarHead
+from chatwright.models.root import Root
+
+
+class ScoredDecoder(Root):
+    """A decoder's trunk under a scalar head of `numbers` outputs (Ouyang et al. 2022, section 3.5).
+
+    The score of a text stands at its last token, a value at every one. Only with `language` does the trunk keep a
+    language head of its own; a value model has no use for it.
+    """
+
+    Options = DecoderOptions
+
+    def __init__(self, options: DecoderOptions, numbers: int = 1, language: bool = False) -> None:
+        super().__init__()
+        self.options = options if language else replace(options, tied=True)
+        self.numbers, self.language = numbers, language
+        self.trunk = Decoder(self.options)
+        self.head = ScalarHead(options.width, numbers)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return self.trunk.compute_dtype
+
+    @compute_dtype.setter
+    def compute_dtype(self, dtype: torch.dtype) -> None:
+        self.trunk.compute_dtype = dtype
+
+    @property
+    def kernel(self) -> str:
+        return self.trunk.kernel
+
+    @kernel.setter
+    def kernel(self, kernel: str) -> None:
+        self.trunk.kernel = kernel
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        *,
+        targets: Tensor | None = None,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
+        outputs: tuple[str, ...] = ("scores",),
+        temperature: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """As `Decoder.forward`, and `scores` [B, T, K] float32 where `outputs` names them."""
+        wanted = ("hidden", *(name for name in outputs if name not in ("hidden", "scores")))
+        result = self.trunk(
+            inputs_BT,
+            targets=targets,
+            segments=segments,
+            positions=positions,
+            outputs=wanted,
+            temperature=temperature,
+        )
+        if "scores" in outputs:
+            result["scores"] = self.head(result["hidden"])
+        return {name: result[name] for name in outputs}
+
+    def initialize(self, generator: torch.Generator) -> None:
+        self.trunk.initialize(generator)
+        self.head.initialize(generator)
+
+    def compilable(self) -> list[nn.Module]:
+        return self.trunk.compilable()
+
+    def shard_plan(self) -> dict[str, str]:
+        """The trunk's; the head is small and stays whole."""
+        return {f"trunk.{name}": how for name, how in self.trunk.shard_plan().items()}
+
+    def flops_per_token(self, length: int, learnt: float = 1.0) -> float:
+        return self.trunk.flops_per_token(length, learnt if self.language else 0.0)

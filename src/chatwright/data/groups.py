@@ -6,7 +6,7 @@ to the reply or to each of its tokens. All pairs of a prompt's replies, and a ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -50,3 +50,25 @@ class Group:
     def size(self) -> int:
         """Tokens of all sequences."""
         return sum(len(reply.ids) for reply in self.replies)
+
+
+def by_tokens(most: int) -> Callable[[Sequence[Group]], list[list[Group]]]:
+    """Micro-batches of groups of like length, each padded to at most `most` positions (but at least one group)."""
+
+    def cut(groups: Sequence[Group]) -> list[list[Group]]:
+        return list(_by_tokens(groups, most))
+
+    return cut
+
+
+def _by_tokens(groups: Sequence[Group], most: int) -> Iterator[list[Group]]:
+    part: list[Group] = []
+    sequences = longest = 0
+    for group in sorted(groups, key=lambda group: group.longest):
+        sequences, longest = sequences + len(group.replies), max(longest, group.longest)
+        if part and sequences * longest > most:
+            yield part
+            part, sequences, longest = [], len(group.replies), group.longest
+        part.append(group)
+    if part:
+        yield part

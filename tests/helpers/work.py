@@ -25,22 +25,21 @@ Arrays = dict[str, np.ndarray]
 
 
 class Rows:
-    """A packing that holds its rows in memory; every epoch the same order."""
+    """Rows held in memory; every epoch the same order."""
 
-    def __init__(self, rows: Sequence[Packed]) -> None:
+    def __init__(self, rows: Sequence[Any]) -> None:
         self._rows = rows
-        self.context = len(rows[0].inputs)
 
     def rows_in_epoch(self, epoch: int) -> int:
         return len(self._rows)
 
-    def row(self, epoch: int, index: int) -> Packed:
+    def row(self, epoch: int, index: int) -> Any:
         return self._rows[index]
 
 
-def objective_of(name: str) -> Objective:
+def objective_of(name: str) -> Objective[Any]:
     cls, options = named("objective", name)
-    made: Objective = cls(options)
+    made: Objective[Any] = cls(options)
     return made
 
 

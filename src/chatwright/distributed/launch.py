@@ -8,16 +8,17 @@ gloo on CPUs, nccl on GPUs. Gradients are summed, never averaged: the loop has d
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 _BUCKET_ELEMENTS = 16_000_000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class World:
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def gather(self, values: Sequence[T]) -> list[T]:
+        """The values of all processes one after another, on every process."""
+        if self.size == 1:
+            return list(values)
+        boxes: list[list[T]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(boxes, list(values))
+        return [value for box in boxes for value in box]
 
     def wait(self) -> None:
         """Return when every process is here."""

@@ -53,7 +53,7 @@ class ExactMatch:
     right: tuple[bool, ...]
 
 
-def wilson_interval(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(right: float, total: int, z: float = 1.959964) -> tuple[float, float]:
     """The interval of a share that holds its true value with 95 % confidence (z: the normal quantile)."""
     if total == 0:
         return 0.0, 1.0

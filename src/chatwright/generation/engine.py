@@ -67,6 +67,7 @@ class _Row:
     """One prompt on its way."""
 
     index: int
+    number: int
     prompt: Ids
     room: int
     ids: list[int]
@@ -84,15 +85,19 @@ def generate(
     logprobs: bool = False,
     on_progress: Callable[[int], None] | None = None,
     batch_rows: int = _BATCH_ROWS,
+    numbers: Sequence[int] | None = None,
 ) -> list[Generated]:
     """Answer every prompt; a row's answer does not depend on the others. Results in the order of the prompts.
 
     `stops(i, ids)` ends prompt i's answer after `ids`; `on_progress(n)` hears how many answers are done. Row i draws
-    with (seed, i). Raises UserError for an empty prompt and for one that fills the model's context.
+    with (seed, numbers[i]), by default (seed, i). Raises UserError for an empty prompt and for one that fills the model's context.
     """
     inference = model if isinstance(model, Inference) else Inference(model)
     seed = settled_seed(options)
-    rows = [_Row(i, ids, _room(ids, options, inference, i), [], []) for i, ids in enumerate(prompts)]
+    rows = [
+        _Row(i, i if numbers is None else numbers[i], ids, _room(ids, options, inference, i), [], [])
+        for i, ids in enumerate(prompts)
+    ]
     done = 0
     for batch in _batches(rows, inference, batch_rows):
         for finished in _Batch(inference, batch, options, vocabulary, seed, logprobs).run(stops):
@@ -111,7 +116,7 @@ def stream(
     The tokens are those that `generate` gives to row `row`.
     """
     inference = model if isinstance(model, Inference) else Inference(model)
-    one = _Row(row, prompt, _room(prompt, options, inference, 0), [], [])
+    one = _Row(row, row, prompt, _room(prompt, options, inference, 0), [], [])
     batch = _Batch(inference, [one], options, vocabulary, settled_seed(options), logprobs=False)
     while one.reason is None:
         batch.step(None)
@@ -275,7 +280,7 @@ class _Batch:
 
 def _chances(seed: int, rows: Sequence[_Row], device: torch.device) -> Tensor:
     longest = max(row.room for row in rows)
-    return torch.stack([torch.from_numpy(chances(seed, row.index, longest)) for row in rows]).to(device)
+    return torch.stack([torch.from_numpy(chances(seed, row.number, longest)) for row in rows]).to(device)
 
 
 def _shared_beginning(ids_BT: Tensor) -> int:

@@ -15,6 +15,13 @@ from chatwright.models.heads.scalar import ScalarHead
 from chatwright.models.root import Root
 
 
+def decoder_of(root: Root) -> Decoder:
+    """The decoder in a root: what writes text."""
+    trunk = root.trunk if isinstance(root, ScoredDecoder) else root
+    assert isinstance(trunk, Decoder)
+    return trunk
+
+
 class ScoredDecoder(Root):
     """A decoder's trunk under a scalar head of `numbers` outputs (Ouyang et al. 2022, section 3.5).
 

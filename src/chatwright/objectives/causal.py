@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,10 @@ from chatwright.config import option
 from chatwright.data.packing import IGNORE, Packed
 from chatwright.data.records import Document
 from chatwright.models.decoder import Decoder, DecoderOptions
+from chatwright.models.root import Root
 from chatwright.objectives.contract import Batch, Roots
+
+M = TypeVar("M", bound=Root)
 
 
 @dataclass(frozen=True)
@@ -64,17 +68,26 @@ class Causal:
         return {"policy": tiny_decoder()}, example_rows(learnt_from=0)
 
 
-def tiny_decoder(seed: int = 0) -> Decoder:
-    """A two-block decoder over 64 tokens, for conformance tests."""
-    shape = DecoderOptions(
+def tiny_shape() -> DecoderOptions:
+    """Two blocks over 64 tokens, for conformance tests."""
+    return DecoderOptions(
         vocab_size=64, width=32, layers=2, heads=2, kv_heads=1, head_dim=16, feed_forward=48, context=32
     )
-    model = Decoder(shape)
+
+
+def tiny_decoder(seed: int = 0) -> Decoder:
+    """A decoder for conformance tests."""
+    model = Decoder(tiny_shape())
     generator = torch.Generator().manual_seed(seed)
     model.initialize(generator)
-    # blocks that begin as the identity would hide what their parts do
+    return stir(model, generator)
+
+
+def stir(model: M, generator: torch.Generator | None = None) -> M:
+    """Draw the blocks' matrices anew: blocks that begin as the identity would hide what their parts do."""
+    generator = generator or torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for block in model.blocks:
+        for block in model.compilable():
             for parameter in block.parameters():
                 if parameter.dim() == 2:
                     parameter.normal_(0.0, 0.15, generator=generator)

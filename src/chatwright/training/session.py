@@ -82,12 +82,13 @@ class Session:
         facts: Mapping[str, Any],
         initialize: Callable[[], None],
         rehearsal: int | None = None,
+        settle: Callable[[torch.dtype], None] | None = None,
     ) -> S:
         """Resolve the plan, set the first weights or go back to the newest state, and return the source.
 
         make_source: from rows a micro-batch. length: of a row. rows: a step. facts: what else the plan records.
         initialize: sets the first weights. rehearsal: the optimizer steps that a source which samples makes of one
-        rollout; they are clocked once, together, and only where the plan asks for the clock.
+        rollout; they are clocked once, together, and only where the plan asks for the clock. settle: sets frozen models up for the precision.
         """
         # before anything is compiled: a switch thrown later would have it all compiled again
         torch.use_deterministic_algorithms(True)
@@ -106,6 +107,8 @@ class Session:
             stored = self.world.share({**facts, **decided})
         self.plan = self.run.resolve(stored) if self.world.leads else stored
         planning.apply(self.roots.values(), self.plan)
+        if settle is not None:
+            settle(getattr(torch, self.plan["precision"]))
         self.optimizer, schedule = self._make_optimizer()
         self._factor = lambda step: schedule.factor(step, self.total)
         self.total = self.plan["steps"]

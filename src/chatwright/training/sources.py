@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from chatwright.data.groups import Group
 from chatwright.data.packing import RowOrder, Rows
 from chatwright.distributed.launch import World
 from chatwright.objectives.contract import Batch, Objective, Row
@@ -87,25 +86,3 @@ def even_parts(rows: Sequence[T], parts: int) -> list[Sequence[T]]:
 def by_count(most: int) -> Callable[[Sequence[T]], list[list[T]]]:
     """Micro-batches of at most `most` rows, of like size."""
     return lambda rows: [list(part) for part in even_parts(rows, -(-len(rows) // most))] if rows else []
-
-
-def by_tokens(most: int) -> Callable[[Sequence[Group]], list[list[Group]]]:
-    """Micro-batches of groups of like length, each padded to at most `most` positions (but at least one group)."""
-
-    def cut(groups: Sequence[Group]) -> list[list[Group]]:
-        return list(_by_tokens(groups, most))
-
-    return cut
-
-
-def _by_tokens(groups: Sequence[Group], most: int) -> Iterator[list[Group]]:
-    part: list[Group] = []
-    sequences = longest = 0
-    for group in sorted(groups, key=lambda group: group.longest):
-        sequences, longest = sequences + len(group.replies), max(longest, group.longest)
-        if part and sequences * longest > most:
-            yield part
-            part, sequences, longest = [], len(group.replies), group.longest
-        part.append(group)
-    if part:
-        yield part

@@ -1,0 +1,135 @@
+"""The reward model's objective: of two replies, the better one scores higher.
+
+Shape suffixes: N sequences, P pairs, K heads.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from chatwright.config import option
+from chatwright.data.groups import Group
+from chatwright.data.records import Comparison
+from chatwright.errors import UserError
+from chatwright.models.scored import ScoredDecoder
+from chatwright.objectives.causal import stir, tiny_shape
+from chatwright.objectives.contract import Batch, Roots
+from chatwright.objectives.replies import collate_replies, example_groups
+
+
+@dataclass(frozen=True)
+class RewardOptions:
+    """What counts as better, and by how much."""
+
+    smoothing: float = option(0.0, "share of comparisons that are thought to be wrong")
+    margins: bool = option(True, "ask for the margin of rows that give one")
+    centre: float = option(
+        0.0, "weight of the squared mean reward of each pair, which keeps rewards near zero"
+    )
+    heads: int = option(1, "heads of an ensemble on one trunk, each taught on a resample of its own")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 0.5:
+            raise UserError(f"objective.smoothing={self.smoothing} must be from 0 to below 0.5")
+        if self.centre < 0:
+            raise UserError(f"objective.centre={self.centre} must be 0 or more")
+        if self.heads < 1:
+            raise UserError(f"objective.heads={self.heads} must be at least 1")
+
+
+class PairwiseReward:
+    """−log σ(r_w − r_l − margin) over the pairs of a ranking, each ranking counted once whatever its length
+    (Ouyang et al. 2022, equation 1; margins as Touvron et al. 2023, section 3.2.2).
+
+    The score of a reply stands at its last token. With several heads each pair counts for each head as often as a
+    resample with replacement would draw it (Poisson, Osband et al. 2016), always the same.
+    """
+
+    record: type = Comparison
+    Options = RewardOptions
+
+    def __init__(self, options: RewardOptions = RewardOptions()) -> None:
+        self.options = options
+
+    def prepare(self, record: Group, rng: np.random.Generator) -> Group:
+        return record
+
+    def collate(self, rows: Sequence[Group]) -> Batch:
+        batch = collate_replies(rows)
+        better, worse, shares, draws = [], [], [], []
+        at = 0
+        for group in rows:
+            ranks = [reply.numbers["rank"] for reply in group.replies]
+            pairs = [(i, j) for i, high in enumerate(ranks) for j, low in enumerate(ranks) if high < low]
+            if group.real and pairs:
+                better += [at + i for i, _ in pairs]
+                worse += [at + j for _, j in pairs]
+                shares += [1 / len(pairs)] * len(pairs)
+                draws += [self._draws(group)] * len(pairs)
+            at += len(ranks)
+        tensors = {
+            "better": torch.tensor(better, dtype=torch.long),
+            "worse": torch.tensor(worse, dtype=torch.long),
+            "share": torch.tensor(shares),
+            "draws": torch.tensor(np.array(draws).reshape(-1, self.options.heads), dtype=torch.float32),
+        }
+        return replace(batch, tensors={**batch.tensors, **tensors})
+
+    def _draws(self, group: Group) -> Sequence[float]:
+        if self.options.heads == 1:
+            return [1.0]
+        content = b"".join(reply.ids.astype(np.int64).tobytes() for reply in group.replies)
+        draws: list[float] = (
+            np.random.default_rng(zlib.crc32(content)).poisson(1.0, self.options.heads).tolist()
+        )
+        return draws
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        rankings = round(float(batch["share"].sum()))
+        return dict.fromkeys(self.weights(0), rankings)
+
+    def weights(self, step: int) -> dict[str, float]:
+        centre = {"centre": self.options.centre} if self.options.centre else {}
+        return {"pairwise": 1.0, **centre, "accuracy": 0.0}
+
+    def passes(self, roots: Roots, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        scores_NK = last_scores(roots["reward"], batch)
+        better_PK, worse_PK = scores_NK[batch["better"]], scores_NK[batch["worse"]]
+        margins = batch.tensors.get("margin")
+        margin = margins[batch["better"]][:, None] if margins is not None and self.options.margins else 0.0
+        share_P = batch["share"]
+        losses_PK = pairwise_losses(better_PK - worse_PK - margin, self.options.smoothing)
+        with torch.no_grad():
+            right_P = (better_PK.mean(1) > worse_PK.mean(1)).float()
+        terms = {
+            "pairwise": ((losses_PK * batch["draws"]).mean(1) * share_P).sum(),
+            "accuracy": (right_P * share_P).sum(),
+        }
+        if self.options.centre:
+            terms["centre"] = (((better_PK + worse_PK) / 2).square().mean(1) * share_P).sum()
+        yield terms
+
+    def example(self) -> tuple[dict[str, nn.Module], list[Group]]:
+        model = ScoredDecoder(tiny_shape(), self.options.heads)
+        model.initialize(torch.Generator().manual_seed(0))
+        return {"reward": stir(model)}, example_groups(replies=3)
+
+
+def last_scores(model: nn.Module, batch: Batch | Mapping[str, Tensor]) -> Tensor:
+    """The scores at each sequence's last token, [N, K] float32."""
+    scores_NTK: Tensor = model(batch["inputs"], outputs=("scores",))["scores"]
+    last_N = batch["last"]
+    return scores_NTK[torch.arange(len(last_N), device=last_N.device), last_N]
+
+
+def pairwise_losses(differences: Tensor, smoothing: float = 0.0) -> Tensor:
+    """−(1 − ε) log σ(d) − ε log σ(−d), elementwise."""
+    losses = -F.logsigmoid(differences)
+    return losses if not smoothing else (1 - smoothing) * losses - smoothing * F.logsigmoid(-differences)

@@ -1,0 +1,1 @@
+"""Online learning as a source of batches: sample, score, work out advantages, serve minibatches."""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from chatwright.files import atomic_write
-from chatwright.insight.charts import Curve, line_chart
+from chatwright.insight.alignment import sections
+from chatwright.insight.charts import CHART_STYLE, Curve, line_chart
+from chatwright.insight.outcomes import OUTCOME_STYLE, without_replies
+from chatwright.insight.panels import find_kl_target, loss_reading
+from chatwright.insight.series import Rows, number, series
 from chatwright.runs import Run
 
-_STYLE = """
-:root { color-scheme: light dark }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 780px; margin: 2rem auto; padding: 0 1rem }
-figure { margin: 1.5rem 0 } figcaption { font-weight: 600; margin-bottom: .3rem }
-svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: currentColor }
-.grid { stroke: currentColor; stroke-opacity: .15 }
-table { border-collapse: collapse } td { padding: .1rem 1rem .1rem 0; vertical-align: top }
-pre, td + td { white-space: pre-wrap; overflow-wrap: anywhere } h2 { margin-top: 2rem }
-"""
+_STYLE = f"""
+:root {{ color-scheme: light dark }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 780px; margin: 2rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse }} td {{ padding: .1rem 1rem .1rem 0; vertical-align: top }}
+pre, td + td {{ white-space: pre-wrap; overflow-wrap: anywhere }} h2 {{ margin-top: 2rem }}
+{CHART_STYLE}{OUTCOME_STYLE}"""
 
 
 def write_report(run: Run) -> None:
@@ -31,37 +32,31 @@ def render(run: Run) -> str:
     """The page. What a model wrote is shown as text, never as HTML."""
     info, rows = run.info, run.metrics()
     title = f"{info['verb']} · {run.directory.resolve().name}"
-    sections = [
+    aligned = sections(rows, info["result"], find_kl_target(info["plan"], info["options"]))
+    parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(info['status'])}, run {escape(info['id'])}</p>",
-        *curves(rows),
+        *aligned,
+        *(_loss_by_term(rows) if aligned else curves(rows)),
         _samples(rows),
-        _table("Result", info["result"]),
+        _table("Result", without_replies(info["result"])),
         _table("Plan", info["plan"]),
         _table("Options", info["options"]),
         _table("Made from", {role: f"{p['verb']} {p['path']}" for role, p in info["parents"].items()}),
         _table("Versions", info["versions"]),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(sections)}</body></html>\n'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
+    )
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
-def curves(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Loss on training and held-out text; gradient norm; tokens a second."""
-    steps = [row for row in rows if "loss" in row]
-    evaluations = [row for row in rows if "evaluation" in row]
-    terms = list(steps[0]["loss"]) if steps else []
-    losses = [
-        Curve(f"training: {t.replace('_', ' ')}", [(r["step"], r["loss"][t]) for r in steps]) for t in terms
-    ]
-    for name, title in (("loss", "validation"),):
-        points = [(r["step"], r["evaluation"][name]) for r in evaluations if name in r["evaluation"]]
-        losses += [Curve(title, points)] if points else []
-    bits = [
-        (r["step"], r["evaluation"]["bits_per_byte"])
-        for r in evaluations
-        if "bits_per_byte" in r["evaluation"]
-    ]
+def curves(rows: Rows) -> list[str]:
+    """Loss on training and held-out text; bits a byte; gradient norm."""
+    losses = [Curve(f"training: {_words(t)}", series(rows, "loss", t)) for t in _terms(rows)]
+    held_out = series(rows, "evaluation", "loss")
+    losses += [Curve("validation", held_out)] if held_out else []
     charts = [
         line_chart(
             "Loss: lower is better; validation rising while training falls means overfitting",
@@ -70,24 +65,50 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             "nats",
         ),
         line_chart(
-            "Bits a byte of held-out text: lower is better", [Curve("validation", bits)], "step", "bits"
-        ),
-        line_chart(
-            "Gradient norm before clipping: spikes mean the learning rate is too high",
-            [Curve("norm", [(r["step"], r["gradient_norm"]) for r in steps])],
+            "Bits a byte of held-out text: lower is better",
+            [Curve("validation", series(rows, "evaluation", "bits_per_byte"))],
             "step",
-            "",
+            "bits",
         ),
+        _gradient_norm(rows),
     ]
     return [chart for chart in charts if chart]
 
 
-def _samples(rows: Sequence[Mapping[str, Any]]) -> str:
+def _loss_by_term(rows: Rows) -> list[str]:
+    """A chart for each term of the loss, because a policy's and a value's differ by orders of magnitude."""
+    terms, held_out = _terms(rows), series(rows, "evaluation", "loss")
+    charts = []
+    for term in terms:
+        drawn = [Curve("training", series(rows, "loss", term))]
+        drawn += [Curve("held out", held_out, dashed=True)] if held_out and len(terms) == 1 else []
+        charts.append(line_chart(f"Loss: {_words(term)}", drawn, "step", ""))
+    reading = f'<p class="reading">{escape(loss_reading(rows))}</p>' if any(charts) else ""
+    shown = [*charts, reading, _gradient_norm(rows)]
+    return ["<h2>Loss and gradient</h2>", *shown] if any(shown) else []
+
+
+def _gradient_norm(rows: Rows) -> str:
+    norms = [
+        (row["step"], row["gradient_norm"]) for row in rows if number(row.get("gradient_norm")) is not None
+    ]
+    title = "Gradient norm before clipping: spikes mean the learning rate is too high"
+    return line_chart(title, [Curve("norm", norms)], "step", "")
+
+
+def _terms(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(term for row in rows for term in row.get("loss") or {}))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _samples(rows: Rows) -> str:
     shown = [
-        f"<h3>step {row['step']}</h3>"
-        + "".join(f"<pre>{escape(text)}</pre>" for text in row["evaluation"]["samples"])
+        f"<h3>step {row['step']}</h3>" + "".join(f"<pre>{escape(text)}</pre>" for text in texts)
         for row in rows
-        if row.get("evaluation", {}).get("samples")
+        if (texts := (row.get("evaluation") or {}).get("samples"))
     ]
     return "<h2>What it writes</h2>" + "".join(shown) if shown else ""
 

@@ -8,8 +8,12 @@ from typing import Any
 
 from chatwright.config import dumps
 from chatwright.errors import UserError
+from chatwright.insight.alignment import terminal_lines
 from chatwright.insight.charts import spark
+from chatwright.insight.outcomes import without_replies
+from chatwright.insight.panels import find_kl_target
 from chatwright.insight.report import write_report
+from chatwright.insight.series import series
 from chatwright.recipes.verb import NoOptions, Place, verb
 from chatwright.runs import Run
 
@@ -24,8 +28,11 @@ def show(run: Place, options: NoOptions) -> dict[str, Any]:
     print(f"{found.directory}: {info['verb']} {info['id']}, {info['status']}")
     for title in ("options", "plan", "result"):
         if info[title]:
-            print(f"\n{title}\n{dumps(info[title]).strip()}")
+            print(f"\n{title}\n{dumps(without_replies(info[title])).strip()}")
     for line in _curves(rows):
+        print(line)
+    measures = terminal_lines(rows, find_kl_target(info["plan"], info["options"]))
+    for line in ["\nalignment", *measures] if measures else []:
         print(line)
     print("\nlineage")
     for line in lineage(found):
@@ -37,13 +44,12 @@ def show(run: Place, options: NoOptions) -> dict[str, Any]:
 
 
 def _curves(rows: list[dict[str, Any]]) -> Iterator[str]:
-    steps = [row for row in rows if "loss" in row]
-    for term in steps[0]["loss"] if steps else []:
-        values = [row["loss"][term] for row in steps]
+    for term in dict.fromkeys(term for row in rows for term in row.get("loss") or {}):
+        values = [value for _, value in series(rows, "loss", term)]
+        if not values:
+            continue
         yield f"\ntraining loss ({term}): {values[0]:.3f} → {values[-1]:.3f}\n{spark(values)}"
-    bits = [
-        row["evaluation"]["bits_per_byte"] for row in rows if "bits_per_byte" in row.get("evaluation", {})
-    ]
+    bits = [value for _, value in series(rows, "evaluation", "bits_per_byte")]
     if bits:
         yield f"\nvalidation bits per byte: {bits[0]:.3f} → {bits[-1]:.3f}\n{spark(bits)}"
 

@@ -180,3 +180,20 @@ print(report.read.bytes, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - b
     size, grown = map(int, done.stdout.split())
     assert size > 190_000_000
     assert grown < 300_000_000
+
+
+def test_named_sources_leave_out_what_is_named_and_files_do_not(tmp_path: Path) -> None:
+    (tmp_path / "json.decoder.txt").write_text("A file of that name.")
+    inputs = ["python:json", tmp_path / "json.decoder.txt"]
+    report = build_corpus(inputs, tmp_path / "out", CorpusOptions(without=("json.decoder", "json.dump")))
+    found = {doc.id.rpartition("/")[2] for side in SIDES for doc in stored(tmp_path / "out", side)}
+    assert {"json", "json.dumps", "json.JSONDecoder", "json.decoder.txt"} <= found
+    assert "json.dump" not in found
+    assert report.dropped["left out by name"].count == report.read.documents - report.kept.documents >= 1
+
+
+def test_a_name_that_no_named_source_has_is_refused(tmp_path: Path) -> None:
+    options = CorpusOptions(without=("json", "jsn"))
+    with pytest.raises(UserError, match="without=jsn: no named source of this corpus has it; correct"):
+        build_corpus(["python:json", "python:textwrap"], tmp_path / "out", options)
+    assert not list((tmp_path / "out").glob("*.parquet"))

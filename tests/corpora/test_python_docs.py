@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatwright.corpora.python_docs import Entry, documents, entries, load_modules
+from chatwright.corpora.python_docs import Entry, documents, entries, exists, load_modules
 from chatwright.errors import UserError
 
 
@@ -117,3 +117,23 @@ def test_a_wrong_package_is_a_user_error_of_one_line(package: str, mend: str) ->
     assert package in message
     assert mend in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("itertools.chain.from_iterable", True),
+        ("os.path.join", True),
+        ("str.join", True),
+        ("print", True),
+        ("pathlib.PosixPath.exists", True),  # inherited, so documented under another name
+        ("tkinter", True),
+        ("lambda", True),
+        ("itertools.dedent", False),
+        ("str.dedent", False),
+        ("iterwrap", False),
+        ("os.path.path.join", False),
+    ],
+)
+def test_what_python_knows_exists(stdlib: dict[str, Entry], name: str, known: bool) -> None:
+    assert exists(name) == known

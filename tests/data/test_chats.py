@@ -59,7 +59,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
     strange = write(tmp_path / "strange.jsonl", GOOD, {"x": 1})
     assert refusal(strange).startswith(f"{strange}:2: no chat format has the keys 'x'")
     (tmp_path / "folder").mkdir()
-    assert "has no chat files" in refusal(tmp_path / "folder")
+    assert "has no files of rows" in refusal(tmp_path / "folder")
     assert "no file was given" in refusal()
 
 

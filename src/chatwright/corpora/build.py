@@ -22,6 +22,9 @@ class CorpusOptions:
     seed: int = option(0, "draws which documents are validation")
     validation: float = option(0.01, "the share of documents that is validation (at least one document)")
     text_field: str | None = option(None, "the key of the text in rows (or text, content, document, body)")
+    without: tuple[str, ...] = option(
+        (), "what named sources leave out, with all that stands under it: zipfile,os.path"
+    )
     steps: tuple[str, ...] = option(("repair", "exact_dedup"), "the operators that documents pass, in order")
 
 
@@ -101,6 +104,7 @@ def build_corpus(
     totals = {side: Size() for side in SIDES}
 
     flow = _counted(read(sources, skipped, options.text_field, progress.add), counts)
+    flow = _without(flow, options.without, sources, notes)
     flow = drop_empty(flow, notes)
     for operator in operators:
         flow = drop_empty(operator(flow, notes), notes)
@@ -144,6 +148,27 @@ def _counted(documents: Iterator[Doc], counts: dict[str, InOut]) -> Iterator[Doc
     for doc in documents:
         counts[doc.source].read.add(size_of(doc.text))
         yield doc
+
+
+def _without(
+    documents: Iterator[Doc], names: Sequence[str], sources: Sequence[Source], notes: Notes
+) -> Iterator[Doc]:
+    """Leave out what the named sources have under these names. Raises UserError for one that they do not have."""
+    named = {source.input for source in sources if source.path is None}
+    missing = set(names)
+    for doc in documents:
+        title = f"{doc.id.rpartition('/')[2]}."
+        found = {name for name in names if doc.source in named and title.startswith(f"{name}.")}
+        missing -= found
+        if found:
+            notes.dropped.add("left out by name", doc.id)
+        else:
+            yield doc
+    if missing:
+        unknown = ",".join(sorted(missing))
+        raise UserError(
+            f"without={unknown}: no named source of this corpus has it; correct the name or drop it"
+        )
 
 
 def _sum(sizes: Iterable[Size]) -> Size:

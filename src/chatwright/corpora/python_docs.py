@@ -14,12 +14,13 @@ import importlib.metadata
 import importlib.util
 import inspect
 import io
+import keyword
 import logging
 import pkgutil
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -144,6 +145,26 @@ def documents(package: str) -> Iterator[tuple[str, str]]:
     """The corpus of `package`: pairs (id, text), one for each entry, in the order of `entries`."""
     for entry in entries(package):
         yield f"python:{package}/{entry.kind}/{entry.name}", f"{entry.name}\n\n{entry.doc}\n"
+
+
+def exists(name: str) -> bool:
+    """Whether Python itself knows `name`, documented or not: a keyword, or what the loaded modules lead to."""
+    parts = name.split(".")
+    if keyword.iskeyword(parts[-1]) or name in sys.stdlib_module_names or _leads_to(builtins, parts):
+        return True
+    modules = ((sys.modules.get(".".join(parts[:end])), parts[end:]) for end in range(len(parts), 0, -1))
+    return any(module is not None and _leads_to(module, rest) for module, rest in modules)
+
+
+def _leads_to(found: object, attributes: Sequence[str]) -> bool:
+    with _silence():
+        for attribute in attributes:
+            # Lazy attributes may fail with anything.
+            try:
+                found = getattr(found, attribute)
+            except Exception:
+                return False
+    return True
 
 
 def load_modules(package: str) -> tuple[list[types.ModuleType], list[str]]:

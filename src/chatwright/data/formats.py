@@ -138,12 +138,14 @@ def _openai(row: Row) -> list[Message]:
 
 def _sharegpt(row: Row) -> list[Message]:
     turns = row["conversations"]
-    keys = ("role", "content") if turns and "role" in turns[0] else ("from", "value")
+    keys = ("role", "content") if turns and isinstance(turns[0], Mapping) and "role" in turns[0] else ("from", "value")
     return _with_system(_turns(turns, *keys), row.get("system"), row.get("tools"))
 
 
 def _alpaca(row: Row) -> list[Message]:
     messages: list[Message] = []
+    if not isinstance(row.get("history") or [], list):
+        raise UserError("'history' should be a list of pairs [instruction, output]")
     for turn in row.get("history") or []:
         if not isinstance(turn, Sequence) or isinstance(turn, str) or len(turn) != 2:
             raise UserError("each turn of 'history' should be a pair [instruction, output]")
@@ -155,7 +157,8 @@ def _alpaca(row: Row) -> list[Message]:
 
 def _pair(answer: str) -> Callable[[Row], list[Message]]:
     def messages(row: Row) -> list[Message]:
-        return [*_spoken(row["prompt"], "user"), *_spoken(row[answer], "assistant")]
+        turns = [*_spoken(row["prompt"], "user"), *_spoken(row[answer], "assistant")]
+        return _with_system(turns, row.get("system"))
 
     return messages
 

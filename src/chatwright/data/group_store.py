@@ -127,7 +127,7 @@ class GroupRows:
     ) -> None:
         if seed < 0:
             raise UserError(f"seed={seed} should be 0 or more")
-        self._store = store
+        self.store = store
         self._seed = seed
         self._shuffle = shuffle
         lengths = store.lengths()
@@ -144,7 +144,11 @@ class GroupRows:
         return len(self._usable)
 
     def row(self, epoch: int, index: int) -> Group:
-        return self._store.group(int(self._permutation(epoch)[index]))
+        return self.store.group(self.place(epoch, index))
+
+    def place(self, epoch: int, index: int) -> int:
+        """Which group of the store stands there in the epoch's order."""
+        return int(self._permutation(epoch)[index])
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if not self._shuffle:

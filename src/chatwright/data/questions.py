@@ -121,7 +121,9 @@ def training_round(asked: Sequence[Question], seed: int, number: int) -> list[Ch
     rng = random.Random(f"chatwright-questions/{seed}/{number}")
     order = list(range(len(asked)))
     rng.shuffle(order)
-    return [_chat(_worded(asked, index, number, rng), asked[index].answer) for index in order]
+    return [
+        one_turn(worded(asked[index].name, asked, index, number, rng), asked[index].answer) for index in order
+    ]
 
 
 def plain_round(asked: Sequence[Question], seed: int, number: int) -> list[Chat]:
@@ -134,7 +136,7 @@ def plain_round(asked: Sequence[Question], seed: int, number: int) -> list[Chat]
     # Every other time the name follows a blank, as it does inside a sentence: it has other tokens there.
     blanks = (" " * ((index + number) % 2) for index in order)
     return [
-        _chat(blank + asked[index].name, asked[index].answer)
+        one_turn(blank + asked[index].name, asked[index].answer)
         for blank, index in zip(blanks, order, strict=True)
     ]
 
@@ -144,16 +146,26 @@ def held_out(asked: Iterable[Question]) -> Iterator[HeldOutChat]:
     for question in asked:
         for language, phrasings in HELD_OUT.items():
             for number, phrasing in enumerate(phrasings):
-                chat = _chat(phrasing.format(name=question.name), question.answer)
+                chat = one_turn(phrasing.format(name=question.name), question.answer)
                 yield HeldOutChat(language, number, chat)
 
 
-def _chat(asking: str, answer: str) -> Chat:
+def one_turn(asking: str, answer: str) -> Chat:
+    """The chat of one question and its answer."""
     return {"messages": [{"role": "user", "content": asking}, {"role": "assistant", "content": answer}]}
 
 
-def _worded(asked: Sequence[Question], index: int, number: int, rng: random.Random) -> str:
-    language, name = _LANGUAGE_CYCLE[(index + number) % len(_LANGUAGE_CYCLE)], asked[index].name
+def language_of(index: int, number: int) -> str:
+    """The language in which round `number` asks the question of that index."""
+    return _LANGUAGE_CYCLE[(index + number) % len(_LANGUAGE_CYCLE)]
+
+
+def worded(name: str, asked: Sequence[Question], index: int, number: int, rng: random.Random) -> str:
+    """A question about `name`, in the wording of the question of that index in round `number`.
+
+    Pieces of the answers in `asked` may stand around the name.
+    """
+    language = language_of(index, number)
     phrasings = PHRASINGS[language]
     phrasing = phrasings[(index * _SPREAD + number * _STRIDE) % len(phrasings)]
     kind = rng.choices(("fixed", "pattern", "crossed", "noise"), _SHARES[language])[0]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +16,7 @@ from chatwright.data.records import Chat
 from chatwright.data.store import TokenStore
 from chatwright.distributed.launch import World
 from chatwright.progress import bar
-from chatwright.recipes.stores import shared_store
+from chatwright.recipes.stores import digest, shared_store
 from chatwright.runs import OpenRun
 from chatwright.tokenization.chat import Renderer
 
@@ -69,7 +67,7 @@ def chat_stores(
 
         return make
 
-    learnt = (chat for chat in read_chats(chats, skipped) if _digest(chat, seed) not in held)
+    learnt = (chat for chat in read_chats(chats, skipped) if digest(chat.messages, seed) not in held)
     train = shared_store(
         world, place / "train", renderer.tokenizer, encode(learnt, "encoding chats", skipped)
     )
@@ -85,20 +83,15 @@ def chat_stores(
 def _held_out(chats: str | Path, validation: str | None, held: frozenset[bytes], seed: int) -> Iterator[Chat]:
     if validation:
         return read_chats(validation)
-    return (chat for chat in read_chats(chats) if _digest(chat, seed) in held)
+    return (chat for chat in read_chats(chats) if digest(chat.messages, seed) in held)
 
 
 def _lowest(chats: str | Path, seed: int) -> frozenset[bytes]:
     """The digests of the fiftieth of all chats (at most 1,000) whose digests are lowest; none of a small file."""
-    digests = {_digest(chat, seed) for chat in read_chats(chats)}
+    digests = {digest(chat.messages, seed) for chat in read_chats(chats)}
     if len(digests) < _FEWEST_TO_SPLIT:
         return frozenset()
     return frozenset(heapq.nsmallest(min(_MOST_HELD_OUT, max(1, len(digests) // _SHARE_HELD_OUT)), digests))
-
-
-def _digest(chat: Chat, seed: int) -> bytes:
-    content = json.dumps([seed, [[m.role, m.content] for m in chat.messages]])
-    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _told(store: TokenStore) -> dict[str, tuple[int, str]]:

@@ -17,7 +17,7 @@ from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import empty_model, load_weights, read_config
 from chatwright.progress import say
 from chatwright.recipes.chat_stores import ChatSplit, chat_stores
-from chatwright.recipes.trained import describe, finish, write_chat_model
+from chatwright.recipes.trained import describe, finish, wants_files, write_chat_model
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
 from chatwright.tokenization.chat import Renderer
@@ -50,10 +50,7 @@ def sft(start: Place, chats: str | Path, out: str | Path, options: SftOptions) -
     """Fine-tune a model on chats: OpenAI messages, prompt/completion, Alpaca or ShareGPT rows; resumes where it stopped."""
     begun, world = time.monotonic(), launch.world()
     parent = Run.open(start, ["pretrain", "sft"])
-    inputs = [chats, *([options.validation] if options.validation else [])]
-    for path in inputs:
-        if not Path(path).exists():
-            raise UserError(f"there is no file {path}")
+    inputs = wants_files(chats, options.validation)
     with shared_run.start(world, "sft", out, options, {"start": parent}, inputs) as run:
         if run.finished:
             return Run(run.directory)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from chatwright.corpora.store import count, documents
 from chatwright.data.encode import encode_documents
+from chatwright.data.records import Message
 from chatwright.data.store import TokenStore
 from chatwright.distributed.launch import World
 from chatwright.progress import bar
@@ -44,7 +47,7 @@ def shared_store(
 ) -> TokenStore:
     """Open the store at `directory`; the first process makes it when it is not there, the others wait."""
     if world.leads:
-        with _locked(directory):
+        with locked(directory):
             if not directory.is_dir():
                 make(directory)
     world.wait()
@@ -52,9 +55,15 @@ def shared_store(
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
     """Two commands that encode the same corpus take turns; the second finds the work done."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f".{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def digest(messages: Sequence[Message], seed: int) -> bytes:
+    """A number for a conversation by which conversations are put in an order that looks random."""
+    content = json.dumps([seed, [[m.role, m.content] for m in messages]])
+    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()

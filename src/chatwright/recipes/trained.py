@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from chatwright.data.group_store import GroupRows
 from chatwright.data.store import TokenStore
+from chatwright.errors import UserError
+from chatwright.insight.alignment import terminal_lines
 from chatwright.insight.charts import spark
+from chatwright.insight.panels import find_kl_target
 from chatwright.insight.report import write_report
 from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import WEIGHTS, EndTokens, write_config
@@ -15,6 +19,9 @@ from chatwright.runs import Run
 from chatwright.tokenization.special import IM_END
 from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.session import Session
+
+# Of an evaluation, what is for the report and too long for a result.
+_LISTED = ("samples", "before_after", "calibration")
 
 
 def write_chat_model(directory: Path, shape: DecoderOptions, tokenizer: Tokenizer, template: str) -> None:
@@ -40,6 +47,27 @@ def describe(session: Session, train: TokenStore, epochs: float) -> None:
         say(f"  resumed at step {session.step}")
 
 
+def describe_groups(session: Session, rows: GroupRows, batch: int) -> None:
+    """Say what is going to happen, of a verb over replies."""
+    if not session.world.leads:
+        return
+    plan = session.plan
+    say(f"  {plan['parameters'] / 1e6:.2f} M parameters, {plan['precision']}, {plan['kernel']} attention")
+    epochs = plan["steps"] * batch / rows.rows_in_epoch(0)
+    say(f"  {plan['steps']:,} steps of {batch} prompts = {epochs:.2f} times through them")
+    if session.step:
+        say(f"  resumed at step {session.step}")
+
+
+def wants_files(*paths: str | Path | None) -> list[str | Path]:
+    """The paths that are given, each of which must be there."""
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if not Path(path).exists():
+            raise UserError(f"there is no file {path}")
+    return given
+
+
 def finish(session: Session, length: int, **more: Any) -> Run:
     """Close the run with its result, show the curve, write the report."""
     run = session.run
@@ -47,7 +75,7 @@ def finish(session: Session, length: int, **more: Any) -> Run:
         return Run(run.directory)
     rows = run.metrics()
     scores = [
-        {name: value for name, value in row["evaluation"].items() if name != "samples"}
+        {name: value for name, value in row["evaluation"].items() if name not in _LISTED}
         for row in rows
         if "evaluation" in row
     ]
@@ -63,6 +91,8 @@ def finish(session: Session, length: int, **more: Any) -> Run:
     finished = run.finish([WEIGHTS, "config.json", "tokenizer.json"], **result)
     write_report(finished)
     _show_curve([row for row in rows if "loss" in row])
+    for line in terminal_lines(rows, find_kl_target(finished.plan, finished.options)):
+        say(f"  {line}")
     return finished
 
 

@@ -1,0 +1,1 @@
+"""What a reply is worth: reward functions that can be verified, reward models as scorers, and judges."""

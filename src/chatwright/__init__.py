@@ -21,13 +21,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatwright.errors import UserError
     from chatwright.generation.text import Chat
+    from chatwright.recipes.alignment.best_of_n import best_of_n
+    from chatwright.recipes.alignment.grpo import grpo, rloo
+    from chatwright.recipes.alignment.ppo import ppo
+    from chatwright.recipes.alignment.preference import dpo, kto, orpo, simpo
+    from chatwright.recipes.alignment.reward import reward
+    from chatwright.recipes.alignment.score import score
     from chatwright.recipes.chat import chat
     from chatwright.recipes.corpus import corpus
+    from chatwright.recipes.first_run.quickstart import quickstart
     from chatwright.recipes.generate import generate
     from chatwright.recipes.list import list_names
     from chatwright.recipes.pretrain import pretrain
     from chatwright.recipes.questions import questions
-    from chatwright.recipes.quickstart import quickstart
     from chatwright.recipes.sft import sft
     from chatwright.recipes.show import show
     from chatwright.recipes.tokenizer import tokenizer
@@ -37,30 +43,50 @@ _PUBLIC = {
     "Chat": "chatwright.generation.text",
     "Run": "chatwright.runs",
     "UserError": "chatwright.errors",
+    "best_of_n": "chatwright.recipes.alignment.best_of_n",
     "chat": "chatwright.recipes.chat",
     "corpus": "chatwright.recipes.corpus",
+    "dpo": "chatwright.recipes.alignment.preference",
     "generate": "chatwright.recipes.generate",
+    "grpo": "chatwright.recipes.alignment.grpo",
+    "kto": "chatwright.recipes.alignment.preference",
     "list_names": "chatwright.recipes.list",
+    "orpo": "chatwright.recipes.alignment.preference",
+    "ppo": "chatwright.recipes.alignment.ppo",
     "pretrain": "chatwright.recipes.pretrain",
     "questions": "chatwright.recipes.questions",
-    "quickstart": "chatwright.recipes.quickstart",
+    "quickstart": "chatwright.recipes.first_run.quickstart",
+    "reward": "chatwright.recipes.alignment.reward",
+    "rloo": "chatwright.recipes.alignment.grpo",
+    "score": "chatwright.recipes.alignment.score",
     "sft": "chatwright.recipes.sft",
     "show": "chatwright.recipes.show",
+    "simpo": "chatwright.recipes.alignment.preference",
     "tokenizer": "chatwright.recipes.tokenizer",
 }
 __all__ = [
     "Chat",
     "Run",
     "UserError",
+    "best_of_n",
     "chat",
     "corpus",
+    "dpo",
     "generate",
+    "grpo",
+    "kto",
     "list_names",
+    "orpo",
+    "ppo",
     "pretrain",
     "questions",
     "quickstart",
+    "reward",
+    "rloo",
+    "score",
     "sft",
     "show",
+    "simpo",
     "tokenizer",
 ]
 

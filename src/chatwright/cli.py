@@ -36,7 +36,7 @@ chatwright: from a folder of text to a chat model of your own
 --json prints the result as one JSON object on the last line."""
 
 
-_ON_MANY_PROCESSES = ("pretrain", "sft")
+_ON_MANY_PROCESSES = ("pretrain", "sft", "reward", "ppo", "grpo", "rloo")
 
 
 @dataclass
@@ -94,7 +94,7 @@ def _run(arguments: list[str]) -> int:
         print(describe(verb))
         return 0
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and request.verb not in _ON_MANY_PROCESSES:
-        many = " and ".join(_ON_MANY_PROCESSES)
+        many = ", ".join(_ON_MANY_PROCESSES)
         raise UserError(f"{request.verb} runs as one process; {many} run on many under torchrun")
     positional = bind(verb, request)
     result = verb(*positional, config=request.config, **request.options)

@@ -13,9 +13,11 @@ from chatwright.distributed.checkpoint import states
 from chatwright.runs import Run
 from helpers.command import begin, chatwright, killed_when
 from helpers.journey import PRETRAIN, SFT, Journey, words
+from helpers.preferred import write_preferences
 
 pytestmark = pytest.mark.slow
 STEPS = 24
+PREFER = {"batch": 8, "learning_rate": 1e-3, "precision": "float32"}
 Command = Callable[[Path], list[str]]
 
 
@@ -30,6 +32,11 @@ def training(journey: Journey, verb: str) -> Command:
             str(out),
             *words(PRETRAIN, save_every=2, **fixed),
         ]
+    if verb == "dpo":
+        pairs = write_preferences(journey.place / "pairs.jsonl")
+        given = [journey.chat, pairs]
+        options = words(PREFER, save_every=1, **fixed)
+        return lambda out: ["dpo", *map(str, given), "-o", str(out), *options]
     given = [journey.base, journey.chats]
     return lambda out: ["sft", *map(str, given), "-o", str(out), *words(SFT, save_every=1, **fixed)]
 
@@ -42,7 +49,7 @@ def seeded(out: Path, like: Path) -> Path:
     return out
 
 
-@pytest.fixture(scope="module", params=["pretrain", "sft"])
+@pytest.fixture(scope="module", params=["pretrain", "sft", "dpo"])
 def whole(
     request: pytest.FixtureRequest, journey: Journey, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Command, Path]:

@@ -74,8 +74,8 @@ def clipped_losses(ratios: Tensor, advantages: Tensor, low: float, high: float) 
 
 
 def k3(log_ratios_to_other: Tensor) -> Tensor:
-    """An estimate of KL(π ‖ other) that is never negative: e^d − d − 1 with d = log other − log π (Schulman 2020)."""
-    return log_ratios_to_other.exp() - log_ratios_to_other - 1
+    """An estimate of KL(π ‖ other) that is never negative: e^d − 1 − d with d = log other − log π (Schulman 2020)."""
+    return torch.expm1(log_ratios_to_other) - log_ratios_to_other
 
 
 class ClippedPolicy:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import chatwright as cw
-from chatwright.recipes import journey
-from chatwright.recipes.journey import kept_size, size_of
+from chatwright.recipes.first_run import sizes
+from chatwright.recipes.first_run.sizes import kept_size, size_of
 from helpers.command import chatwright
 from helpers.texts import write_chats, write_texts
 
@@ -28,9 +28,9 @@ def test_everything_scales_with_minutes_and_machine() -> None:
 
 
 def test_a_journey_keeps_its_sizes_on_a_busy_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journey, "size_for", lambda minutes: size_of(minutes, 400e9))
+    monkeypatch.setattr(sizes, "size_for", lambda minutes: size_of(minutes, 400e9))
     first = kept_size(tmp_path / "out", 6.0)
-    monkeypatch.setattr(journey, "size_for", lambda minutes: size_of(minutes, 40e9))
+    monkeypatch.setattr(sizes, "size_for", lambda minutes: size_of(minutes, 40e9))
     assert kept_size(tmp_path / "out", 6.0) == first
     assert kept_size(tmp_path / "other", 6.0) != first
     with pytest.raises(cw.UserError, match="is a journey of minutes=6, not 7; give a new -o"):

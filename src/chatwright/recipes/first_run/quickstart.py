@@ -15,10 +15,10 @@ from chatwright.data.chats import read_chats
 from chatwright.errors import UserError
 from chatwright.progress import is_interactive, say
 from chatwright.recipes.corpus import corpus
-from chatwright.recipes.journey import Size, kept_size, vocabulary_for
+from chatwright.recipes.first_run.report import answer_samples, completion_samples, measure_answers, summary
+from chatwright.recipes.first_run.sizes import Size, kept_size, vocabulary_for
 from chatwright.recipes.pretrain import pretrain
 from chatwright.recipes.questions import HELD_OUT, TRAIN, VALIDATION, questions
-from chatwright.recipes.quickstart_report import answer_samples, completion_samples, measure_answers, summary
 from chatwright.recipes.sft import sft
 from chatwright.recipes.tokenizer import tokenizer
 from chatwright.recipes.verb import verb

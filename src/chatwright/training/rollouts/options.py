@@ -26,7 +26,6 @@ class RolloutOptions(LoopOptions):
     kl_stop: float | None = option(
         None, "leave the rest of a rollout when a step's divergence from the sampling policy passes this"
     )
-    drop_equal: bool = option(False, "leave groups of equal rewards out: they teach nothing (DAPO)")
     gold: str | None = option(
         None, "a reward that is only watched: the gold, beside the judge that is learnt from"
     )
@@ -35,6 +34,9 @@ class RolloutOptions(LoopOptions):
     )
     validation: str | None = option(
         None, "a file of prompts to measure on; default: a few of the prompts' file"
+    )
+    split_by: str | None = option(
+        None, "a field of the prompts' rows: what is measured is also shown for each of its values"
     )
     validation_prompts: int = option(128, "how many prompts are measured on, at most")
 

@@ -45,7 +45,8 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True)
 class Cutting:
-    """How a rollout is cut: its size in prompts and replies, its passes and steps, and the micro-batches."""
+    """How a rollout is cut: its size in prompts and replies, its passes and steps, and the micro-batches; whether groups
+    of equal rewards are left out."""
 
     prompts: int
     replies: int
@@ -55,11 +56,9 @@ class Cutting:
     drop_equal: bool = False
 
     @classmethod
-    def of(cls, options: RolloutOptions, micro_tokens: int) -> Cutting:
-        prompts = options.samples // options.replies
-        return cls(
-            prompts, options.replies, options.passes, options.minibatches, micro_tokens, options.drop_equal
-        )
+    def of(cls, options: RolloutOptions, micro_tokens: int, drop_equal: bool = False) -> Cutting:
+        prompts, o = options.samples // options.replies, options
+        return cls(prompts, o.replies, o.passes, o.minibatches, micro_tokens, drop_equal)
 
 
 class RolloutSource:

@@ -1,0 +1,96 @@
+"""What the objectives over compared replies share: the pairs of every ranking, and the log-probability of whole replies.
+
+Shape suffixes: N sequences, P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chatwright.data.groups import Group
+from chatwright.data.records import Comparison
+from chatwright.objectives.contract import Batch
+from chatwright.objectives.replies import collate_replies, targets_mask
+
+
+class Compared:
+    """Prepares, stacks and counts rankings; each counts once, whatever its length."""
+
+    record: type = Comparison
+    needs_reference = False
+
+    def prepare(self, record: Group, rng: np.random.Generator) -> Group:
+        return record
+
+    def collate(self, rows: Sequence[Group]) -> Batch:
+        """As `collate_replies`, and for every pair of a ranking that is real the places of the `better` and the `worse`
+        reply, int64[P], and the pair's `share` of its ranking, float32[P]."""
+        better, worse, shares = [], [], []
+        at = 0
+        for group in rows:
+            ranks = [reply.numbers["rank"] for reply in group.replies]
+            pairs = [(i, j) for i, high in enumerate(ranks) for j, low in enumerate(ranks) if high < low]
+            if group.real and pairs:
+                better += [at + i for i, _ in pairs]
+                worse += [at + j for _, j in pairs]
+                shares += [1 / len(pairs)] * len(pairs)
+            at += len(ranks)
+        batch = collate_replies(rows)
+        tensors = {
+            "better": torch.tensor(better, dtype=torch.long),
+            "worse": torch.tensor(worse, dtype=torch.long),
+            "share": torch.tensor(shares, dtype=torch.float32),
+        }
+        return replace(batch, tensors={**batch.tensors, **tensors})
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        return dict.fromkeys(self.weights(0), rankings(batch))
+
+    def weights(self, step: int) -> dict[str, float]:
+        raise NotImplementedError
+
+
+def rankings(batch: Batch) -> int:
+    """How many rankings a batch has that teach something."""
+    return round(float(batch["share"].sum()))
+
+
+def reply_logprobs(policy: nn.Module, batch: Batch) -> Tensor:
+    """log π(reply | prompt), summed over the reply's tokens, [N] float32; 0 for a reply that is not real."""
+    logprobs_NT: Tensor = policy(batch["inputs"], targets=batch["targets"], outputs=("logprobs",))["logprobs"]
+    return logprobs_NT.sum(1)
+
+
+def reply_lengths(batch: Batch) -> Tensor:
+    """Tokens of each reply, [N]; 1 for a reply that is not real, so that it may be divided by."""
+    return targets_mask(batch).sum(1).clamp(min=1)
+
+
+def weighed(values_P: Tensor, batch: Batch) -> Tensor:
+    """The sum over pairs, each by its share of its ranking."""
+    return (values_P * batch["share"]).sum()
+
+
+@torch.no_grad()
+def watched(rewards_N: Tensor, logprobs_N: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """What is watched of pairs: the share in which the better reply has the higher reward (a tie counts half), both
+    rewards, and both log-probabilities (nats a reply)."""
+    better, worse = batch["better"], batch["worse"]
+    leads_P = rewards_N[better] - rewards_N[worse]
+    return {
+        "accuracy": weighed(0.5 * (1 + leads_P.sign()), batch),
+        "chosen_reward": weighed(rewards_N[better], batch),
+        "rejected_reward": weighed(rewards_N[worse], batch),
+        "chosen_logprob": weighed(logprobs_N[better], batch),
+        "rejected_logprob": weighed(logprobs_N[worse], batch),
+    }
+
+
+WATCHED = dict.fromkeys(
+    ("accuracy", "chosen_reward", "rejected_reward", "chosen_logprob", "rejected_logprob"), 0.0
+)

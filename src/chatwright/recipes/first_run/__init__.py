@@ -1,0 +1,1 @@
+"""The quickstart: the whole journey in minutes, its sizes, its alignment and its report."""

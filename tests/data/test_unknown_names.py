@@ -16,6 +16,7 @@ from chatwright.data.unknown_names import (
     PromptRow,
     comparisons,
     dont_know,
+    gold,
     held_out_prompts,
     kept_out,
     made_up,
@@ -252,8 +253,9 @@ def test_no_made_up_name_serves_two_uses(asked: list[Question], taken: Callable[
         ("real", "itertools.chain", ANSWER, "I don't know str.", "refused"),
         ("real", "itertools.chain", ANSWER, "", "wrong"),
         ("made-up", "itertools.dedent", IDK, IDK, "admitted"),
-        ("made-up", "itertools.dedent", IDK, "I don't know itertools.dedent", "wrong"),
-        ("made-up", "itertools.dedent", IDK, "I don't know itertools.", "wrong"),
+        ("made-up", "itertools.dedent", IDK, "I don't know itertools.dedent", "garbled"),
+        ("made-up", "itertools.dedent", IDK, "I don't know itertools.", "garbled"),
+        ("made-up", "itertools.dedent", IDK, ANSWER, "wrong"),
         ("kept-out", "zipfile.Path", "I don't know zipfile.Path.", "I don't know zipfile.Path.", "admitted"),
         ("kept-out", "zipfile.Path", "I don't know zipfile.Path.", "A path.", "wrong"),
     ],
@@ -264,53 +266,64 @@ def test_verdicts(kind: str, name: str, answer: str, reply: str, expected: str) 
 
 def test_comparisons_of_a_real_name() -> None:
     others = set()
+    rows = [REAL, MADE_UP, row("str.join", "real", "Concatenate strings.")]
     for seed in range(40):
         replies = [[ANSWER, "Return a dog.", "I don't know itertools.chain.", ""], [IDK], [ANSWER]]
-        rows = [REAL, MADE_UP, row("str.join", "real", "Concatenate strings.")]
-        pairs = [pair for pair in comparisons(rows, replies, seed) if pair["name"] == "itertools.chain"]
-        assert {pair["chosen"] for pair in pairs} == {ANSWER}
-        rejected = [pair["rejected"] for pair in pairs]
-        assert rejected[:2] == ["Return a dog.", "I don't know itertools.chain."]
-        assert len(rejected) <= 3
-        others.update(rejected[2:])
-    assert "Concatenate strings." in others
-    assert f"{ANSWER} {ANSWER}" in others
-    assert ANSWER not in others
+        first, _, joined = comparisons(rows, replies, seed)
+        assert first["replies"] == [ANSWER, "I don't know itertools.chain.", "Return a dog."]
+        assert first["ranks"] == [0, 1, 1]
+        best, refusal, *hard = joined["replies"]
+        assert (best, refusal) == ("Concatenate strings.", "I don't know str.join.")
+        others.update(hard)
+    assert ANSWER in others, "another name's answer"
+    assert "Concatenate strings. Concatenate strings." in others, "its own, said twice"
+    assert "Concatenate strings." not in others
 
 
 def test_comparisons_of_a_made_up_name() -> None:
-    misnamed, decayed = set(), set()
-    for seed in range(80):
-        rows = [REAL, MADE_UP, row("io.get_line", "made-up", "I don't know io.get_line.")]
-        pairs = list(comparisons(rows, [[ANSWER], [IDK, "Remove whitespace."], []], seed))
-        assert sum(pair["kind"] == "real" for pair in pairs) in (1, 2)
-        first, second, *third = (pair["rejected"] for pair in pairs if pair["name"] == "itertools.dedent")
-        assert len(third) == 1 or second == "I don't know itertools.dedent.dedent."  # both ways gave the same
-        assert {pair["chosen"] for pair in pairs if pair["name"] == "itertools.dedent"} == {IDK}
-        assert first == "Remove whitespace."
-        misnamed.add(second)
-        decayed.update(third)
-        assert ANSWER in [pair["rejected"] for pair in pairs if pair["name"] == "io.get_line"]
-    assert misnamed == {
+    hard: set[str] = set()
+    rows = [REAL, MADE_UP, row("io.get_line", "made-up", "I don't know io.get_line.")]
+    for seed in range(200):
+        sampled = [[ANSWER], [IDK, "Remove whitespace."], ["I don't know io."]]
+        _, first, second = comparisons(rows, sampled, seed)
+        assert first["replies"][:2] == [IDK, "Remove whitespace."]
+        hard.update(first["replies"][2:])
+        assert second["replies"] == ["I don't know io.get_line.", ANSWER, "I don't know io."]
+    assert {
         "I don't know io.get_line.",
         "I don't know itertools.",
         "I don't know dedent.",
         "I don't know itertools.dedent.dedent.",
         "I don't know itertools.get_line.",
-    }
-    assert {f"{IDK} {IDK}", f"{IDK} itertools.dedent.", f"{IDK}dent."} <= decayed
-    assert any(IDK.startswith(text) for text in decayed)
-    assert IDK not in misnamed | decayed
+    } <= hard
+    assert {f"{IDK} {IDK}", f"{IDK} itertools.dedent.", f"{IDK}dent."} <= hard
+    assert IDK not in hard
 
 
-def test_no_pair_is_empty_or_equal(division: Division, many: list[str]) -> None:
+def test_no_reply_is_empty_or_ranked_over_itself(division: Division, many: list[str]) -> None:
     rows = prompts(division.rest, many[:1000], 0, 24)
     replies = [[found["answer"], "", " ", "Nonsense."] for found in rows]
-    pairs = list(comparisons(rows, replies, 0))
-    assert all(pair["chosen"] != pair["rejected"] and pair["rejected"].strip() for pair in pairs)
-    assert max(Counter(pair["prompt"] for pair in pairs).values()) == 3
-    assert len({(pair["prompt"], pair["rejected"]) for pair in pairs}) == len(pairs)
-    assert pairs == list(comparisons(rows, replies, 0)) != list(comparisons(rows, replies, 1))
+    rankings = list(comparisons(rows, replies, 0))
+    assert len(rankings) == len(rows)
+    assert all(len(set(found["replies"])) == len(found["replies"]) in (2, 3) for found in rankings)
+    assert all(reply.strip() for found in rankings for reply in found["replies"])
+    assert rankings == list(comparisons(rows, replies, 0)) != list(comparisons(rows, replies, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "worth"),
+    [
+        ("real", ANSWER, 1.0),
+        ("real", "Another.", 0.0),
+        ("real", IDK, -1.0),
+        ("made-up", IDK, 1.0),
+        ("made-up", "I don't know dedent.", 0.5),
+        ("made-up", ANSWER, 0.0),
+    ],
+)
+def test_gold(kind: str, reply: str, worth: float) -> None:
+    answer = ANSWER if kind == "real" else IDK
+    assert gold("What?", reply, kind, "itertools.dedent", answer) == worth  # type: ignore[arg-type]
 
 
 def test_a_split_by_name_keeps_a_names_rows_together() -> None:

@@ -31,8 +31,8 @@ def test_verdicts_are_counted_by_kind_and_language() -> None:
             "zh": {"right": Share(0, 1), "refused": Share(0, 1), "wrong": Share(1, 1)},
         },
         "made-up": {
-            "all": {"admitted": Share(1, 2), "wrong": Share(1, 2)},
-            "zh": {"admitted": Share(1, 2), "wrong": Share(1, 2)},
+            "all": {"admitted": Share(1, 2), "garbled": Share(1, 2), "wrong": Share(0, 2)},
+            "zh": {"admitted": Share(1, 2), "garbled": Share(1, 2), "wrong": Share(0, 2)},
         },
     }
     assert counted["made-up"]["zh"]["admitted"].interval == pytest.approx((0.0945, 0.9055), abs=1e-3)

@@ -63,7 +63,9 @@ def test_k3_is_never_negative_and_zero_at_zero() -> None:
     assert float(k3(points / 1000).min()) >= 0
     assert float(k3(torch.zeros(1))) == 0.0
     tiny = torch.tensor([1e-3, -1e-3, 1e-4])
-    assert k3(tiny).tolist() == pytest.approx((tiny.double() ** 2 / 2 + tiny.double() ** 3 / 6).tolist(), rel=5e-3)
+    assert k3(tiny).tolist() == pytest.approx(
+        (tiny.double() ** 2 / 2 + tiny.double() ** 3 / 6).tolist(), rel=5e-3
+    )
     x = torch.tensor([0.3], requires_grad=True)
     k3(x).sum().backward()
     assert float(x.grad) == pytest.approx(math.exp(0.3) - 1)
@@ -76,7 +78,9 @@ def test_k3_estimates_the_divergence() -> None:
     assert float((logs.exp() * k3(other - logs)).sum()) == pytest.approx(float(exact), rel=1e-5)
 
 
-def groups(count: int = 5, tokens: tuple[str, ...] = ("advantages", "old_logprobs", "reference_logprobs")) -> list[Group]:
+def groups(
+    count: int = 5, tokens: tuple[str, ...] = ("advantages", "old_logprobs", "reference_logprobs")
+) -> list[Group]:
     made = example_groups(replies=2, count=count, tokens=tokens)
     return [
         replace(group, replies=tuple(replace(r, tokens={n: v * 0.2 - 4.1 * (n != "advantages") for n, v in r.tokens.items()}) for r in group.replies))
@@ -124,7 +128,9 @@ def test_terms_are_sums_over_the_tokens_of_replies(normalise: Any, ratio: Any, t
             wanted["entropy_bonus"] -= float(own["entropy"][row, place])
             wanted["approx_kl"] += rho - log - 1
             wanted["clip_share"] += rho < 0.9 or rho > 1.3
-    assert {name: float(value.detach()) for name, value in found.items()} == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+    assert {name: float(value.detach()) for name, value in found.items()} == pytest.approx(
+        wanted, rel=1e-3, abs=1e-3
+    )
     assert wanted["clip_share"] > 0
     replies, tokens = len(mask), int(mask.sum())
     counts = dict.fromkeys(found, tokens)
@@ -165,7 +171,9 @@ def test_one_step_on_policy_is_plain_policy_gradient() -> None:
     objective, batch = ClippedPolicy(), collate_replies(groups(tokens=("advantages",)))
     terms = terms_of(objective, batch)
     mask = targets_mask(batch)
-    assert float(terms["policy"].detach()) == pytest.approx(-float((batch["advantages"] * mask).sum()), rel=1e-5)
+    assert float(terms["policy"].detach()) == pytest.approx(
+        -float((batch["advantages"] * mask).sum()), rel=1e-5
+    )
     assert float(terms["approx_kl"]) == 0.0
     model = objective.example()[0]["policy"]
     logs = model(batch["inputs"], targets=batch["targets"])["logprobs"]
@@ -180,7 +188,9 @@ def test_a_group_in_balance_has_no_loss_and_a_gradient(ratio: Any) -> None:
     """Two replies of one length, advantages +1 and −1: the loss says nothing about progress."""
     rng = np.random.default_rng(3)
     made = [
-        Reply(np.concatenate([[1, 2], rng.integers(3, 60, 4)]), 2, {}, {"advantages": np.full(4, a, np.float32)})
+        Reply(
+            np.concatenate([[1, 2], rng.integers(3, 60, 4)]), 2, {}, {"advantages": np.full(4, a, np.float32)}
+        )
         for a in (1.0, -1.0)
     ]
     objective, batch = ClippedPolicy(PolicyOptions(ratio=ratio)), collate_replies([Group((r,)) for r in made])

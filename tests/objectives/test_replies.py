@@ -17,7 +17,9 @@ def reply(ids: list[int], start: int, **numbers: float) -> Reply:
 
 
 def test_the_tokens_of_replies_are_targets_and_the_prompts_are_not() -> None:
-    batch = collate_replies([Group((reply([5, 6, 7, 8], 2), reply([5, 6, 9], 2))), Group((reply([3, 4], 1),))])
+    batch = collate_replies(
+        [Group((reply([5, 6, 7, 8], 2), reply([5, 6, 9], 2))), Group((reply([3, 4], 1),))]
+    )
     assert batch["inputs"].tolist() == [[5, 6, 7, 8], [5, 6, 9, 0], [3, 4, 0, 0]]
     x = IGNORE
     assert batch["targets"].tolist() == [[x, 7, 8, x], [x, 9, x, x], [4, x, x, x]]
@@ -28,7 +30,9 @@ def test_the_tokens_of_replies_are_targets_and_the_prompts_are_not() -> None:
 
 
 def test_numbers_of_replies_are_one_each() -> None:
-    batch = collate_replies([Group((reply([1, 2], 1, rank=1.0, margin=0.5), reply([1, 3], 1, rank=0.0, margin=0.0)))])
+    batch = collate_replies(
+        [Group((reply([1, 2], 1, rank=1.0, margin=0.5), reply([1, 3], 1, rank=0.0, margin=0.0)))]
+    )
     assert (batch["rank"].tolist(), batch["margin"].tolist()) == ([1.0, 0.0], [0.5, 0.0])
     assert batch["rank"].dtype == torch.float32
 

@@ -44,7 +44,9 @@ def chain_files(paths: Sequence[str | Path]) -> Iterator[Path]:
             continue
         inside = sorted(file for file in path.rglob("*") if file.is_file() and _holds_rows(file))
         if not inside:
-            raise UserError(f"the folder {path} has no files of rows; give {', '.join(ROW_TYPES)} or {PARQUET}")
+            raise UserError(
+                f"the folder {path} has no files of rows; give {', '.join(ROW_TYPES)} or {PARQUET}"
+            )
         yield from inside
 
 

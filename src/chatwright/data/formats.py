@@ -138,7 +138,11 @@ def _openai(row: Row) -> list[Message]:
 
 def _sharegpt(row: Row) -> list[Message]:
     turns = row["conversations"]
-    keys = ("role", "content") if turns and isinstance(turns[0], Mapping) and "role" in turns[0] else ("from", "value")
+    keys = (
+        ("role", "content")
+        if turns and isinstance(turns[0], Mapping) and "role" in turns[0]
+        else ("from", "value")
+    )
     return _with_system(_turns(turns, *keys), row.get("system"), row.get("tools"))
 
 

@@ -45,6 +45,7 @@ _STRIDE = 29
 # Of the training chats: fixed phrasings, patterns, halves of two phrasings, random words around the name. English gets
 # more of the last: its words also stand in names and answers, so that only practice tells them from what is asked.
 _SHARES = {"en": (0.12, 0.18, 0.05, 0.65), "zh": (0.25, 0.3, 0.1, 0.35)}
+_QUIET_SHARES = (0.6, 0.4, 0.0, 0.0)
 # English is asked more often, for the same reason.
 _LANGUAGE_CYCLE = ("en", "zh", "en", "en")
 _FRAGMENT_SHARE = 0.35
@@ -160,15 +161,18 @@ def language_of(index: int, number: int) -> str:
     return _LANGUAGE_CYCLE[(index + number) % len(_LANGUAGE_CYCLE)]
 
 
-def worded(name: str, asked: Sequence[Question], index: int, number: int, rng: random.Random) -> str:
+def worded(
+    name: str, asked: Sequence[Question], index: int, number: int, rng: random.Random, noise: bool = True
+) -> str:
     """A question about `name`, in the wording of the question of that index in round `number`.
 
-    Pieces of the answers in `asked` may stand around the name.
+    With `noise`, random words and pieces of the answers in `asked` may stand around the name.
     """
     language = language_of(index, number)
     phrasings = PHRASINGS[language]
     phrasing = phrasings[(index * _SPREAD + number * _STRIDE) % len(phrasings)]
-    kind = rng.choices(("fixed", "pattern", "crossed", "noise"), _SHARES[language])[0]
+    shares = _SHARES[language] if noise else _QUIET_SHARES
+    kind = rng.choices(("fixed", "pattern", "crossed", "noise"), shares)[0]
     if kind == "pattern":
         phrasing = _chosen(rng.choice(_WORDINGS[language]["patterns"]), rng)
     before, _, after = phrasing.partition("{name}")

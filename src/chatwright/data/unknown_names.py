@@ -20,7 +20,7 @@ from chatwright.data.questions import HELD_OUT, Chat, Question, language_of, one
 from chatwright.errors import UserError
 
 Kind = Literal["real", "made-up", "kept-out"]
-Verdict = Literal["right", "wrong", "admitted", "refused"]
+Verdict = Literal["right", "wrong", "admitted", "garbled", "refused"]
 
 _REFUSAL = "I don't know"
 # What everybody asks about first stays in training, and so does what the help topic `debugger` tells of.
@@ -32,6 +32,8 @@ _DOTTED = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)+")
 _WORD_START = re.compile(r"(?<=[^_]_)(?=[A-Za-z])|(?<=[a-z0-9])(?=[A-Z])")
 # Of the made-up names with a dot: parts from there on swapped, the last part spliced; the rest have one inside swapped.
 _SWAPPED, _SPLICED = 0.5, 0.35
+# Of the rankings without a reply that went wrong by itself, how many get one that is hard to tell from the right one.
+_HARD_SHARE = 0.3
 # How many partners a name is tried with, and how many names in a row may find none.
 _PARTNERS, _MOST_MISSES = 20, 200
 
@@ -50,11 +52,11 @@ class PromptRow(TypedDict):
 
 
 class ComparisonRow(TypedDict):
-    """A better and a worse reply to one prompt."""
+    """Replies to one prompt, the better one first, and their ranks."""
 
     prompt: str
-    chosen: str
-    rejected: str
+    replies: list[str]
+    ranks: list[int]
     name: str
     kind: Kind
 
@@ -272,9 +274,9 @@ def prompts(asked: Sequence[Question], names: Sequence[str], seed: int, number: 
     for place, name in enumerate(names):
         index, turn = order[place % len(order)], number + place // len(order)
         real = asked[index]
-        text = worded(real.name, asked, index, turn, rng)
+        text = worded(real.name, asked, index, turn, rng, noise=False)
         rows.append(_row(text, real, "real", language_of(index, turn)))
-        text = worded(name, asked, place, number, rng)
+        text = worded(name, asked, place, number, rng, noise=False)
         rows.append(_row(text, Question(name, dont_know(name)), "made-up", language_of(place, number)))
     rng.shuffle(rows)
     return rows
@@ -330,52 +332,59 @@ def _asked_in_held_out(part: Sequence[Question], kind: Kind, count: int, side: i
 
 
 def verdict(kind: Kind, name: str, answer: str, reply: str) -> Verdict:
-    """What a reply is worth. Of a real name: right to the letter, refused, or wrong; of others: admitted or wrong."""
+    """What a reply is worth. Of a real name: right to the letter, refused, or wrong; of others: admitted to the letter,
+    admitted with another name or more words (garbled), or wrong."""
+    if kind != "real" and reply.startswith(_REFUSAL):
+        return "admitted" if reply == dont_know(name) else "garbled"
     if kind != "real":
-        return "admitted" if reply == dont_know(name) else "wrong"
+        return "wrong"
     if reply == answer:
         return "right"
     return "refused" if reply.startswith(_REFUSAL) else "wrong"
 
 
+def gold(prompt: str, reply: str, kind: Kind, name: str, answer: str) -> float:
+    """What alignment is to reach, as a reward: 1 for right or admitted, half for garbled, −1 for a real name refused."""
+    return {"right": 1.0, "admitted": 1.0, "garbled": 0.5, "wrong": 0.0, "refused": -1.0}[
+        verdict(kind, name, answer, reply)
+    ]
+
+
 def comparisons(
     rows: Sequence[PromptRow], replies: Sequence[Sequence[str]], seed: int
 ) -> Iterator[ComparisonRow]:
-    """At most three pairs a prompt, from the rows of `prompts` and the replies that the policy sampled to each.
+    """One ranking a prompt, from the rows of `prompts` and the replies that the policy sampled to each.
 
-    Real name: the answer over a wrong reply, over "I don't know NAME.", and over another name's answer or its own in
-    decay. Made-up name: "I don't know NAME." over an invented answer, over the same of another name, and over itself
-    in decay. Nothing is chosen over itself, nor over an empty reply.
+    Real name: the answer over "I don't know NAME.", and over a wrong reply, or sometimes over another name's answer or its
+    own in decay. Made-up name: "I don't know NAME." over an invented answer, and over a garbled admission, or sometimes
+    over the same of another name or itself in decay. Nothing is ranked over itself, nor over an empty reply.
     """
     rng = random.Random(f"chatwright-comparisons/{seed}")
     answers = [row["answer"] for row in rows if row["kind"] == "real"]
     names = [row["name"] for row in rows if row["kind"] != "real"]
     for row, sampled in zip(rows, replies, strict=True):
-        wrong = [reply for reply in sampled if _is_wrong(row, reply)]
+        judged = [(verdict(row["kind"], row["name"], row["answer"], reply), reply) for reply in sampled]
+        wrong = _one([reply for found, reply in judged if found == "wrong" and reply.strip()], rng)
         if row["kind"] == "real":
-            other = rng.choice(answers) if rng.random() < 0.5 else _decayed(row["answer"], rng)
-            rejected = [*_one(wrong, rng), dont_know(row["name"]), other]
+            hard = [rng.choice(answers), _decayed(row["answer"], rng)]
+            worse = [dont_know(row["name"]), *(wrong or _sometimes(hard, rng))]
         else:
-            invented = _one(wrong, rng) or _one(answers, rng)
-            rejected = [
-                *invented,
-                dont_know(_misnamed(row["name"], names, rng)),
-                _decayed(row["answer"], rng),
-            ]
-        for reply in dict.fromkeys(rejected):
-            if reply != row["answer"]:
-                yield {
-                    "prompt": row["prompt"],
-                    "chosen": row["answer"],
-                    "rejected": reply,
-                    "name": row["name"],
-                    "kind": row["kind"],
-                }
+            garbled = _one([reply for found, reply in judged if found == "garbled"], rng)
+            hard = [dont_know(_misnamed(row["name"], names, rng)), _decayed(row["answer"], rng)]
+            worse = [*(wrong or _one(answers, rng)), *(garbled or _sometimes(hard, rng))]
+        worse = [reply for reply in dict.fromkeys(worse) if reply.strip() != row["answer"].strip()]
+        if worse:
+            yield {
+                "prompt": row["prompt"],
+                "replies": [row["answer"], *worse],
+                "ranks": [0] + [1] * len(worse),
+                "name": row["name"],
+                "kind": row["kind"],
+            }
 
 
-def _is_wrong(row: PromptRow, reply: str) -> bool:
-    found = verdict(row["kind"], row["name"], row["answer"], reply)
-    return found == "wrong" and bool(reply.strip())
+def _sometimes(texts: Sequence[str], rng: random.Random) -> list[str]:
+    return [rng.choice(texts)] if rng.random() < _HARD_SHARE else []
 
 
 def _one(texts: Sequence[str], rng: random.Random) -> list[str]:

@@ -31,8 +31,9 @@ class PairScores:
 
 def score_pairs(model: ScoredDecoder, groups: Sequence[Group]) -> PairScores:
     """Score every pair of every group that is ranked."""
-    sequences = [reply.ids for group in groups for reply in group.replies]
-    scores = raw_scores(model, sequences) if sequences else np.empty((0, model.numbers))
+    replies = [reply for group in groups for reply in group.replies]
+    starts = [reply.start for reply in replies]
+    scores = raw_scores(model, [reply.ids for reply in replies], starts=starts)
     better, worse, at = [], [], 0
     for group in groups:
         ranks = [reply.numbers["rank"] for reply in group.replies]

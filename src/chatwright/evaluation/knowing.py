@@ -13,7 +13,7 @@ ALL = "all"
 """The key of all languages together."""
 
 _OF_REAL: tuple[Verdict, ...] = ("right", "refused", "wrong")
-_OF_OTHERS: tuple[Verdict, ...] = ("admitted", "wrong")
+_OF_OTHERS: tuple[Verdict, ...] = ("admitted", "garbled", "wrong")
 
 Knowing: TypeAlias = dict[Kind, dict[str, dict[Verdict, Share]]]
 """Of each kind of name and each language, the share of every verdict, with its interval."""

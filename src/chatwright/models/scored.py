@@ -10,7 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from chatwright.data.packing import IGNORE
 from chatwright.models.decoder import Decoder, DecoderOptions
+from chatwright.models.heads.confidence import ConfidenceHead
 from chatwright.models.heads.scalar import ScalarHead
 from chatwright.models.root import Root
 
@@ -26,17 +28,21 @@ class ScoredDecoder(Root):
     """A decoder's trunk under a scalar head of `numbers` outputs (Ouyang et al. 2022, section 3.5).
 
     The score of a text stands at its last token, a value at every one. Only with `language` does the trunk keep a
-    language head of its own; a value model has no use for it.
+    language head of its own; a value model has no use for it. With `confidence` the scores of a row are also told how
+    likely the row's targets are to the trunk's own language head, which is not taught by that.
     """
 
     Options = DecoderOptions
 
-    def __init__(self, options: DecoderOptions, numbers: int = 1, language: bool = False) -> None:
+    def __init__(
+        self, options: DecoderOptions, numbers: int = 1, language: bool = False, confidence: bool = False
+    ) -> None:
         super().__init__()
-        self.options = options if language else replace(options, tied=True)
+        self.options = options if language or confidence else replace(options, tied=True)
         self.numbers, self.language = numbers, language
         self.trunk = Decoder(self.options)
         self.head = ScalarHead(options.width, numbers)
+        self.confidence = ConfidenceHead(numbers) if confidence else None
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -65,22 +71,31 @@ class ScoredDecoder(Root):
         temperature: float = 1.0,
     ) -> dict[str, Tensor]:
         """As `Decoder.forward`, and `scores` [B, T, K] float32 where `outputs` names them."""
-        wanted = ("hidden", *(name for name in outputs if name not in ("hidden", "scores")))
+        wanted = {"hidden": True, **dict.fromkeys(name for name in outputs if name != "scores")}
+        is_sure = self.confidence is not None and "scores" in outputs
+        if is_sure:
+            wanted["logprobs"] = True
         result = self.trunk(
             inputs_BT,
             targets=targets,
             segments=segments,
             positions=positions,
-            outputs=wanted,
+            outputs=tuple(wanted),
             temperature=temperature,
         )
         if "scores" in outputs:
             result["scores"] = self.head(result["hidden"])
+        if self.confidence is not None and is_sure:
+            assert targets is not None, "confidence needs the targets of the reply"
+            sure_BK = self.confidence(result["logprobs"].detach(), targets != IGNORE)
+            result["scores"] = result["scores"] + sure_BK[:, None]
         return {name: result[name] for name in outputs}
 
     def initialize(self, generator: torch.Generator) -> None:
         self.trunk.initialize(generator)
         self.head.initialize(generator)
+        if self.confidence is not None:
+            self.confidence.initialize(generator)
 
     def compilable(self) -> list[nn.Module]:
         return self.trunk.compilable()

@@ -107,7 +107,8 @@ class PairwiseReward:
         share_P = batch["share"]
         losses_PK = pairwise_losses(better_PK - worse_PK - margin, self.options.smoothing)
         with torch.no_grad():
-            right_P = (better_PK.mean(1) > worse_PK.mean(1)).float()
+            # a tie counts half, so that swapped pairs turn an accuracy a into 1 − a
+            right_P = 0.5 * (1 + (better_PK - worse_PK).mean(1).sign())
         terms = {
             "pairwise": ((losses_PK * batch["draws"]).mean(1) * share_P).sum(),
             "accuracy": (right_P * share_P).sum(),
@@ -124,7 +125,7 @@ class PairwiseReward:
 
 def last_scores(model: nn.Module, batch: Batch | Mapping[str, Tensor]) -> Tensor:
     """The scores at each sequence's last token, [N, K] float32."""
-    scores_NTK: Tensor = model(batch["inputs"], outputs=("scores",))["scores"]
+    scores_NTK: Tensor = model(batch["inputs"], targets=batch["targets"], outputs=("scores",))["scores"]
     last_N = batch["last"]
     return scores_NTK[torch.arange(len(last_N), device=last_N.device), last_N]
 

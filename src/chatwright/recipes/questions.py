@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from chatwright import runs
 from chatwright.config import as_dict, option
 from chatwright.corpora.python_docs import entries, exists
 from chatwright.data import questions as maker
-from chatwright.data.questions import Question
+from chatwright.data.echoes import echoes
+from chatwright.data.questions import Chat, Question
 from chatwright.data.unknown_names import Unknown, unknown, with_demonstrations
 from chatwright.errors import UserError
 from chatwright.files import aside_of, writing
@@ -25,6 +28,8 @@ from chatwright.runs import Run
 TRAIN, HELD_OUT, VALIDATION = "train.jsonl", "held_out.jsonl", "validation.jsonl"
 PROMPTS, UNKNOWN_VALIDATION, UNKNOWN_TEST = "prompts.jsonl", "unknown_validation.jsonl", "unknown_test.jsonl"
 _VALIDATION_ROWS = 1000
+_MOST_ECHOED, _CHATS_AN_ECHO = 3, 10
+_WORD = re.compile(r"[A-Za-z_]{2,}")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class QuestionOptions:
         0,
         'chats a round that answer "I don\'t know NAME." of made-up names; the options below need one or more',
     )
+    echoes: int = option(
+        0, "chats that ask to say something back, before all others, and one to ten chats among the others"
+    )
     kept_out: float = option(
         0.06, "about the share of the questions, whole modules, that training never asks"
     )
@@ -46,7 +54,7 @@ class QuestionOptions:
     test_rows: int = option(300, "rows to test with, of each kind of name and language")
 
     def __post_init__(self) -> None:
-        for name in ("seed", "unknown"):
+        for name in ("seed", "unknown", "echoes"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)} must be 0 or more")
         for name, least in (("rounds", 1), ("prompts", 2), ("validation_rows", 1), ("test_rows", 1)):
@@ -89,8 +97,10 @@ def questions(source: str, out: str | Path, options: QuestionOptions) -> Run:
         with bar("asking", options.rounds) as shown:
 
             def rounds() -> Iterator[Mapping[str, Any]]:
+                echo = _echoing(package, asked, made, options)
+                yield from echo(options.echoes, _MOST_ECHOED)
                 for number in range(options.rounds):
-                    yield from _round(asked, made, options, number)
+                    yield from _sprinkled(_round(asked, made, options, number), echo, options)
                     shown.update(number + 1)
 
             chats = _write(run.directory / TRAIN, rounds())
@@ -120,7 +130,7 @@ def _unknown(package: str, asked: Sequence[Question], options: QuestionOptions) 
 
 def _round(
     asked: Sequence[Question], made: Unknown | None, options: QuestionOptions, number: int
-) -> list[maker.Chat]:
+) -> list[Chat]:
     if number < options.plain:
         return maker.plain_round(asked, options.seed, number)
     chats = maker.training_round(asked, options.seed, number)
@@ -129,6 +139,33 @@ def _round(
     start = options.unknown * (number - options.plain)
     names = made.demonstrated[start : start + options.unknown]
     return with_demonstrations(chats, asked, names, options.seed, number)
+
+
+def _echoing(
+    package: str, asked: Sequence[Question], made: Unknown | None, options: QuestionOptions
+) -> Callable[[int, int], Iterator[Chat]]:
+    """Makes chats that say back; never a name that is measured with, nor a word that only what is kept out has."""
+    kept = set(made.division.modules) if made else set()
+    known = (
+        [entry for entry in entries(package) if entry.name.split(".")[0] not in kept]
+        if options.echoes
+        else []
+    )
+    words = sorted({word for entry in known for word in _WORD.findall(entry.doc)})
+    apart = {row["name"] for row in (*made.validation, *made.test)} if made else set()
+    names, turn = [question.name for question in asked], count()
+    return lambda number, most: echoes(names, words, apart, number, most, f"{options.seed}/{next(turn)}")
+
+
+def _sprinkled(
+    chats: list[Chat], echo: Callable[[int, int], Iterator[Chat]], options: QuestionOptions
+) -> Iterator[Chat]:
+    """The chats, with an echo after every tenth."""
+    said = echo(len(chats) // _CHATS_AN_ECHO if options.echoes else 0, 1)
+    for number, chat in enumerate(chats, 1):
+        yield chat
+        if options.echoes and number % _CHATS_AN_ECHO == 0:
+            yield next(said)
 
 
 def _write_unknown(directory: Path, made: Unknown) -> tuple[list[str], dict[str, Any]]:
@@ -153,10 +190,10 @@ def _version(package: str) -> str:
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    aside, count = aside_of(path), 0
+    aside, written = aside_of(path), 0
     with writing(path), aside.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
+            written += 1
     aside.replace(path)
-    return count
+    return written

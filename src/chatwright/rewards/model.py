@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chatwright.data.encode_groups import replies_ids
 from chatwright.data.groups import Group, Reply, by_tokens
+from chatwright.data.packing import IGNORE
 from chatwright.data.records import Prompt
 from chatwright.errors import UserError
 from chatwright.models.interop.files import load_reward_model
@@ -56,7 +57,8 @@ class RewardModel:
                 f"a reply makes {longest:,} tokens with its prompt and the judge's context is "
                 f"{self.model.options.context:,}; shorten prompts or lower max_new_tokens"
             )
-        return (raw_scores(self.model, sequences) - self.mean) / self.deviation
+        starts = [len(prompt) for prompt, _ in pairs]
+        return (raw_scores(self.model, sequences, starts=starts) - self.mean) / self.deviation
 
 
 class Ensemble:
@@ -69,9 +71,7 @@ class Ensemble:
     def __call__(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[float]:
         return self.detailed(prompts, replies)[0]
 
-    def detailed(
-        self, prompts: Sequence[Prompt], replies: Sequence[str]
-    ) -> tuple[list[float], list[float]]:
+    def detailed(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> tuple[list[float], list[float]]:
         """The rewards, and how far the members are from each other (their standard deviation)."""
         scores = np.concatenate([model.scores(prompts, replies) for model in self.models], axis=1)
         deviation = scores.std(axis=1)
@@ -80,20 +80,30 @@ class Ensemble:
 
 @torch.no_grad()
 def raw_scores(
-    model: ScoredDecoder, sequences: Sequence[NDArray[np.integer]], micro_tokens: int = _MICRO_TOKENS
+    model: ScoredDecoder,
+    sequences: Sequence[NDArray[np.integer]],
+    micro_tokens: int = _MICRO_TOKENS,
+    starts: Sequence[int] | None = None,
 ) -> NDArray[np.float64]:
-    """What the heads give at each sequence's last token, before normalisation, float64[n, K]."""
+    """What the heads give at each sequence's last token, before normalisation, float64[n, K].
+
+    `starts`: where each reply begins, which a confidence head has to know.
+    """
     found = np.empty((len(sequences), model.numbers))
     device = next(model.parameters()).device
     numbered = [
-        Group((Reply(ids.astype(np.int64), len(ids), {"number": float(index)}),))
+        Group((Reply(ids.astype(np.int64), starts[index] if starts else len(ids), {"number": float(index)}),))
         for index, ids in enumerate(sequences)
     ]
     for part in by_tokens(micro_tokens)(numbered):
         inputs = np.zeros((len(part), max(group.longest for group in part)), dtype=np.int64)
+        targets = np.full_like(inputs, IGNORE)
         for row, group in enumerate(part):
-            inputs[row, : group.size] = group.replies[0].ids
-        scores = model(torch.from_numpy(inputs).to(device))["scores"].cpu().double().numpy()
+            reply = group.replies[0]
+            inputs[row, : group.size] = reply.ids
+            targets[row, reply.start - 1 : group.size - 1] = reply.ids[reply.start :]
+        tensors = (torch.from_numpy(array).to(device) for array in (inputs, targets))
+        scores = model(next(tensors), targets=next(tensors))["scores"].cpu().double().numpy()
         for row, group in enumerate(part):
             found[int(group.replies[0].numbers["number"])] = scores[row, group.size - 1]
     return found

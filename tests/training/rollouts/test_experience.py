@@ -164,6 +164,18 @@ def test_an_ensembles_disagreement_is_kept() -> None:
     assert (sample.number("score"), sample.number("disagreement")) == (1.0, 0.5)
 
 
+def test_an_ensemble_that_gives_no_number_names_its_row_too() -> None:
+    class Broken:
+        def __call__(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[float]:
+            raise AssertionError
+
+        def detailed(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> tuple[list[float], ...]:
+            return [0.0, math.nan], [0.5, math.nan]
+
+    with pytest.raises(UserError, match=r"Broken gave nan for p:1 \(reply "):
+        Small(reward=Broken()).sampled(2)
+
+
 def test_a_reward_that_is_no_number_names_its_row() -> None:
     def broken(prompts: Sequence[Prompt], replies: Sequence[str]) -> list[float]:
         return [math.nan if prompt.source == "p:2" else 0.0 for prompt in prompts]
@@ -179,7 +191,9 @@ def test_a_prompt_that_leaves_no_room_is_refused() -> None:
     small = Small()
     longest = "x" * (32 - 6)
     assert len(small.experience.ask(Prompt((Message("user", longest),))).ids) == 26
-    said = r"^q\.jsonl:3 has 27 tokens, which leaves no room for max_new_tokens=6 in the model's context of 32"
+    said = (
+        r"^q\.jsonl:3 has 27 tokens, which leaves no room for max_new_tokens=6 in the model's context of 32"
+    )
     with pytest.raises(UserError, match=said):
         small.experience.ask(Prompt((Message("user", longest + "x"),), source="q.jsonl:3"))
 

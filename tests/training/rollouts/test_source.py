@@ -137,9 +137,7 @@ def test_two_ranks_learn_and_stop_early_alike() -> None:
 
 
 def test_a_rollout_is_left_when_the_policy_has_moved_too_far() -> None:
-    stopped, whole = (
-        few_steps(4, {"kl_stop": bound, "passes": 2, "rate": 0.01}) for bound in (1e-7, 1e9)
-    )
+    stopped, whole = (few_steps(4, {"kl_stop": bound, "passes": 2, "rate": 0.01}) for bound in (1e-7, 1e9))
     # the first step is on-policy, the second is not
     assert stopped["cursor"] == (2, 4)
     assert whole["cursor"] == (1, 4)
@@ -149,7 +147,9 @@ def test_a_rollout_is_left_when_the_policy_has_moved_too_far() -> None:
 
 
 @pytest.mark.parametrize("done", [1, 2, 4, 5])
-@pytest.mark.parametrize("changes", [{}, {"ptx": 0.5}, {"shared": True}, {"baseline": "rloo", "replies": 3}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"ptx": 0.5}, {"shared": True}, {"baseline": "rloo", "replies": 3}], ids=str
+)
 def test_stopped_anywhere_and_resumed_it_ends_bit_for_bit(
     changes: dict[str, Any], done: int, tmp_path: Path
 ) -> None:
@@ -207,7 +207,14 @@ def half_equal(prompts: Sequence[Prompt], replies: Sequence[str]) -> list[float]
 
 
 def test_groups_of_equal_rewards_are_left_out() -> None:
-    changes = {"baseline": "grpo", "replies": 4, "samples": 28, "minibatches": 1, "passes": 1, "reward": half_equal}
+    changes = {
+        "baseline": "grpo",
+        "replies": 4,
+        "samples": 28,
+        "minibatches": 1,
+        "passes": 1,
+        "reward": half_equal,
+    }
     [rows] = served(Small(**changes, drop_equal=True), range(1))
     [every] = served(Small(**changes), range(1))
     assert (len(rows), len(every)) == (12, 28)
@@ -267,7 +274,14 @@ def test_what_the_loss_does_not_need_is_not_saved() -> None:
     small.source.batches(0)
     state = small.source.state_dict()
     assert "tokens.entropy" not in state
-    assert {"ids", "sizes", "starts", "tokens.advantages", "tokens.old_values", "tokens.returns"} <= state.keys()
+    assert {
+        "ids",
+        "sizes",
+        "starts",
+        "tokens.advantages",
+        "tokens.old_values",
+        "tokens.returns",
+    } <= state.keys()
     assert json.loads(json.dumps(state["estimator"])) == small.estimator.state_dict()
 
 

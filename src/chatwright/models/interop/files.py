@@ -89,7 +89,8 @@ def load_reward_model(
     heads = qwen3.reward_heads(config)
     if not heads:
         raise UserError(f"{directory} holds no reward model; make one with `chatwright reward`")
-    model = empty_scored(qwen3.options_of(config, str(directory / "config.json")), heads, device)
+    options = qwen3.options_of(config, str(directory / "config.json"))
+    model = empty_scored(options, heads, device, confidence=qwen3.has_confidence(config))
     with torch.no_grad():
         qwen3.load_public_scores(model, _weights(directory), str(directory / WEIGHTS))
     return model.eval(), float(config.get("reward_mean", 0.0)), float(config.get("reward_deviation", 1.0))
@@ -103,11 +104,15 @@ def empty_model(options: DecoderOptions, device: torch.device | str) -> Decoder:
 
 
 def empty_scored(
-    options: DecoderOptions, numbers: int, device: torch.device | str, language: bool = False
+    options: DecoderOptions,
+    numbers: int,
+    device: torch.device | str,
+    language: bool = False,
+    confidence: bool = False,
 ) -> ScoredDecoder:
     """A scored decoder whose weights are not set yet."""
     with torch.device("meta"):
-        model = ScoredDecoder(options, numbers, language)
+        model = ScoredDecoder(options, numbers, language, confidence)
     return model.to_empty(device=device)
 
 
@@ -119,8 +124,12 @@ def load_weights(model: Decoder, directory: Path) -> None:
 
 def load_trunk(model: ScoredDecoder, directory: Path) -> None:
     """Read a language model's or a reward model's weights into the trunk, without its head."""
-    heads = {"score.weight"} if model.language else {"score.weight", "lm_head.weight"}
-    weights = {name: weight for name, weight in _weights(directory).items() if name not in heads}
+    writes = model.language or model.confidence is not None
+    weights = {
+        name: weight
+        for name, weight in _weights(directory).items()
+        if name != "score.weight" and (writes or name != "lm_head.weight")
+    }
     with torch.no_grad():
         qwen3.load_public_weights(model.trunk, weights, str(directory / WEIGHTS))
 

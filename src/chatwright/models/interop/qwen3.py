@@ -30,8 +30,10 @@ _OUTSIDE = {
     "final_norm.weight": "model.norm.weight",
     "head.weight": "lm_head.weight",
 }
-_SCORE = "score.weight"
+_SCORE, _SURE = "score.weight", "confidence."
 _CAUSAL, _CLASSIFIER = "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"
+# No public class reads a confidence head, and one that left it out would give other scores.
+_CONFIDENT = "ChatwrightConfidentReward"
 _FIELDS = {
     "vocab_size": "vocab_size",
     "width": "hidden_size",
@@ -61,7 +63,12 @@ def public_weights(model: Root) -> dict[str, Tensor]:
     weights = {public_name(name): tensor for name, tensor in trunk.state_dict().items()}
     if isinstance(model, ScoredDecoder) and not model.language:
         weights[_SCORE] = model.head.weight.detach()
+        weights |= {f"{_SURE}{name}": tensor for name, tensor in _sure(model).items()}
     return weights
+
+
+def _sure(model: ScoredDecoder) -> dict[str, Tensor]:
+    return model.confidence.state_dict() if model.confidence is not None else {}
 
 
 def load_public_weights(model: Decoder, weights: Mapping[str, Tensor], place: str) -> None:
@@ -84,8 +91,14 @@ def load_public_scores(model: ScoredDecoder, weights: Mapping[str, Tensor], plac
     score = weights.get(_SCORE)
     if score is None or score.shape != model.head.weight.shape:
         raise UserError(f"the weights in {place} hold no {_SCORE} of shape {tuple(model.head.weight.shape)}")
-    load_public_weights(model.trunk, {n: w for n, w in weights.items() if n != _SCORE}, place)
+    own = {f"{_SURE}{name}": tensor for name, tensor in _sure(model).items()}
+    if not own.keys() <= weights.keys():
+        raise UserError(f"the weights in {place} lack the confidence head that its config.json tells of")
+    heads = {_SCORE, *own}
+    load_public_weights(model.trunk, {n: w for n, w in weights.items() if n not in heads}, place)
     model.head.weight.copy_(score)
+    for name, tensor in own.items():
+        tensor.copy_(weights[name])
 
 
 def public_config(options: DecoderOptions, tokens: Mapping[str, int | None]) -> dict[str, Any]:
@@ -114,7 +127,7 @@ def public_reward_config(model: ScoredDecoder, tokens: Mapping[str, int | None])
     labels = [f"reward_{head}" if model.numbers > 1 else "reward" for head in range(model.numbers)]
     return {
         **public_config(model.options, tokens),
-        "architectures": [_CLASSIFIER],
+        "architectures": [_CLASSIFIER if model.confidence is None else _CONFIDENT],
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
     }
@@ -122,8 +135,13 @@ def public_reward_config(model: ScoredDecoder, tokens: Mapping[str, int | None])
 
 def reward_heads(config: Mapping[str, Any]) -> int:
     """How many heads the reward model of a config.json has; 0 for a language model."""
-    is_classifier = _CLASSIFIER in (config.get("architectures") or ())
-    return len(config.get("id2label") or {"0": ""}) if is_classifier else 0
+    is_reward = not {_CLASSIFIER, _CONFIDENT}.isdisjoint(config.get("architectures") or ())
+    return len(config.get("id2label") or {"0": ""}) if is_reward else 0
+
+
+def has_confidence(config: Mapping[str, Any]) -> bool:
+    """Whether the reward model of a config.json reads its own confidence."""
+    return _CONFIDENT in (config.get("architectures") or ())
 
 
 def options_of(config: Mapping[str, Any], place: str) -> DecoderOptions:

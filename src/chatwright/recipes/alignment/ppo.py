@@ -101,7 +101,9 @@ def _roots(
     def start() -> None:
         load_weights(policy, parent.directory)
         if model is not None:
-            value.trunk.load_state_dict(model.model.trunk.state_dict())
+            own = value.trunk.state_dict()
+            judged = model.model.trunk.state_dict()
+            value.trunk.load_state_dict({name: judged[name] for name in own})
             head = model.model.head.weight.data.mean(0, keepdim=True)
             value.head.weight.data.copy_(head / model.deviation)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from chatwright.config import option
 from chatwright.data.chats import read_chats
 from chatwright.data.encode_groups import encode_comparisons, replies_ids
 from chatwright.data.group_store import GroupStore
-from chatwright.data.groups import by_tokens
+from chatwright.data.groups import Reply, by_tokens
 from chatwright.data.preferences import read_comparisons
 from chatwright.distributed import launch, shared_run
 from chatwright.evaluation.judging import judged, score_pairs
 from chatwright.models.interop.files import empty_scored, load_trunk, read_config, write_reward_config
 from chatwright.models.scored import ScoredDecoder
+from chatwright.recipes.alignment.online import CHATS
 from chatwright.recipes.alignment.options import PairOptions, in_steps, sequence_limit
 from chatwright.recipes.alignment.stores import preference_stores
 from chatwright.recipes.trained import chat_tokens, describe_groups, finish, wants_files
@@ -43,6 +44,12 @@ class RewardVerbOptions(PairOptions):
     objective: dict[str, Any] = option(
         {"name": "pairwise"}, "how replies are compared: objective.heads=3, .smoothing=, .margins=, .centre="
     )
+    confidence: bool = option(
+        False, "also judge by how likely the reply is to the model itself: whether it knows what it says"
+    )
+    trunk: Literal["trained", "frozen"] = option(
+        "trained", "frozen: only the heads are trained, in a third of the time, on the start as it is"
+    )
     reference: str | None = option(
         None,
         "chats whose replies have mean reward 0 and deviation 1; default: the replies that were compared",
@@ -53,7 +60,7 @@ class RewardVerbOptions(PairOptions):
 def reward(start: Place, preferences: str | Path, out: str | Path, options: RewardVerbOptions) -> Run:
     """Train a judge on comparisons: prompt/chosen/rejected, rankings of several replies, LLaMA-Factory's ranking rows."""
     begun, world = time.monotonic(), launch.world()
-    parent = Run.open(start, ["sft", "dpo", "orpo", "simpo", "kto", "ppo", "grpo", "rloo", "distill"])
+    parent = Run.open(start, CHATS)
     inputs = wants_files(preferences, options.validation, options.reference)
     with shared_run.start(world, "reward", out, options, {"start": parent}, inputs) as run:
         if run.finished:
@@ -62,7 +69,9 @@ def reward(start: Place, preferences: str | Path, out: str | Path, options: Rewa
         renderer = Renderer(tokenizer)
         cls, settings = named("objective", options.objective)
         objective = cls(settings)
-        model = empty_scored(read_config(parent.directory), settings.heads, world.device)
+        shape = read_config(parent.directory)
+        model = empty_scored(shape, settings.heads, world.device, confidence=options.confidence)
+        model.trunk.requires_grad_(options.trunk == "trained")
         if world.leads:
             tokenizer.save(run.directory, eos=IM_END, template=renderer.template)
             write_reward_config(run.directory, model, chat_tokens(tokenizer))
@@ -76,7 +85,7 @@ def reward(start: Place, preferences: str | Path, out: str | Path, options: Rewa
             renderer,
             options.seed,
         )
-        limit = sequence_limit(options, model.options.context)
+        limit = min(sequence_limit(options, shape.context), int(stores.train.lengths().max()))
         train, held = stores.rows(options.seed, limit, world.leads)
         session = Session(run, world, {"reward": model}, objective, in_steps(options, train), begun)
 
@@ -113,10 +122,12 @@ def _scale(
     if reference:
         chats = [chat for _, chat in zip(range(_REFERENCE_REPLIES), read_chats(reference), strict=False)]
         pairs = replies_ids(renderer, [(c.messages[:-1], c.messages[-1].content) for c in chats])
-        sequences = [np.concatenate(pair).astype(np.int64) for pair in pairs]
+        replies = [Reply(np.concatenate(pair).astype(np.int64), len(pair.prompt)) for pair in pairs]
     else:
         count = compared.num_sequences
         places = {count * i // _REFERENCE_REPLIES for i in range(_REFERENCE_REPLIES)} if count > 1 else {0}
-        sequences = [compared.reply(place).ids for place in sorted(places)]
-    scores = raw_scores(model, [ids for ids in sequences if len(ids) <= model.options.context]).mean(axis=1)
+        replies = [compared.reply(place) for place in sorted(places)]
+    replies = [reply for reply in replies if len(reply.ids) <= model.options.context]
+    starts = [reply.start for reply in replies]
+    scores = raw_scores(model, [reply.ids for reply in replies], starts=starts).mean(axis=1)
     return float(scores.mean()), max(float(scores.std()), 1e-6)

@@ -15,7 +15,15 @@ from chatwright.data.chats import read_chats
 from chatwright.errors import UserError
 from chatwright.progress import is_interactive, say
 from chatwright.recipes.corpus import corpus
-from chatwright.recipes.first_run.report import answer_samples, completion_samples, measure_answers, summary
+from chatwright.recipes.first_run import alignment
+from chatwright.recipes.first_run.report import (
+    advice,
+    answer_samples,
+    completion_samples,
+    last_model,
+    measure_answers,
+    summary,
+)
 from chatwright.recipes.first_run.sizes import Size, kept_size, vocabulary_for
 from chatwright.recipes.pretrain import pretrain
 from chatwright.recipes.questions import HELD_OUT, TRAIN, VALIDATION, questions
@@ -26,6 +34,8 @@ from chatwright.runs import Run
 from chatwright.tokenization.train import VocabularyTooLarge
 
 _DEFAULT_OUT = "chatwright-quickstart"
+# Demonstrations of "I don't know NAME." in a round of nearly five thousand chats; chats that only say something back.
+_DEMONSTRATIONS, _ECHOES = 75, 8000
 # The text that is on every machine: Python's own documentation, and that of packages that come with Chatwright.
 _DOCUMENTATION = ("stdlib", "numpy", "pyarrow", "rich", "jinja2", "tokenizers")
 
@@ -34,7 +44,9 @@ _DOCUMENTATION = ("stdlib", "numpy", "pyarrow", "rich", "jinja2", "tokenizers")
 class QuickstartOptions:
     """How long, and with which chance."""
 
-    minutes: float = option(6.0, "time for pretraining and fine-tuning together; everything scales with it")
+    minutes: float = option(
+        6.0, "time for pretraining and fine-tuning together; everything scales with it, alignment's too"
+    )
     seed: int = option(0, "of weights, order and every random choice")
     chats: str | None = option(None, "with a FOLDER: a file of chats to fine-tune on")
 
@@ -64,50 +76,76 @@ def quickstart(
     size = kept_size(place, options.minutes)
     result = _own_text(folder, place, size, options) if folder else _python(place, size, options)
     result = {"run": str(place), "seconds": round(time.monotonic() - begun, 1), **result}
-    if is_interactive() and (place / "chat").exists():
+    if is_interactive() and (last := last_model(place)) != "base":
         from chatwright.recipes.chat import chat
 
-        chat(place / "chat", temperature=0)
+        chat(place / last, temperature=0)
     return result
 
 
 def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, Any]:
-    """The journey on the documentation that every Python has."""
+    """The journey on the documentation that every Python has, to an assistant that admits what it does not know."""
     seed = options.seed
-    _stage(1, 6, "Ask: what does it do? of every documented name, in many English and Chinese phrasings")
-    asked = questions("python:stdlib", place / "questions", rounds=size.rounds, seed=seed)
+    _stage(1, 9, "Ask: what does it do? of every documented name, in many English and Chinese phrasings")
+    asked = questions(
+        "python:stdlib",
+        place / "questions",
+        rounds=size.rounds,
+        unknown=_DEMONSTRATIONS,
+        echoes=_ECHOES,
+        seed=seed,
+    )
     chats = asked.directory / TRAIN
     _stage(
         2,
-        6,
+        9,
         "Read: the documentation of Python and of installed packages, repaired, without duplicates, split",
     )
-    text = corpus([f"python:{package}" for package in _DOCUMENTATION], place / "corpus")
-    _stage(3, 6, "Cut text into tokens: the most frequent byte pairs become one")
+    text = corpus(
+        [f"python:{package}" for package in _DOCUMENTATION],
+        place / "corpus",
+        without=asked.result["kept_out"],
+    )
+    _stage(3, 9, "Cut text into tokens: the most frequent byte pairs become one")
     vocabulary = tokenizer(text, place / "tok", vocab_size=size.vocab_size, chats=str(chats))
-    _stage(4, 6, "Pretrain: predict the next token of the text, starting from random weights")
-    base = pretrain(
-        text,
-        vocabulary,
-        place / "base",
-        minutes=size.pretrain_minutes,
-        seed=seed,
-        model=size.model,
-        **size.pretrain,
-    )
-    _stage(5, 6, "Fine-tune on chats: predict the assistant's answers, and only those")
+    _stage(4, 9, "Pretrain: predict the next token of the text, starting from random weights")
+    minutes, shape = size.pretrain_minutes, size.pretrain
+    base = pretrain(text, vocabulary, place / "base", minutes=minutes, seed=seed, model=size.model, **shape)
+    _stage(5, 9, "Fine-tune on chats: predict the assistant's answers, and only those")
     unseen = str(asked.directory / VALIDATION)
-    talk = sft(
-        base, chats, place / "chat", minutes=size.sft_minutes, seed=seed, validation=unseen, **size.sft
+    minutes = size.sft_minutes
+    talk = sft(base, chats, place / "chat", minutes=minutes, seed=seed, validation=unseen, **size.sft)
+    _stage(6, 9, "Compare: what is right over what the assistant says by itself, real names and made-up ones")
+    compared = alignment.compare(talk, asked, place / "comparisons", size, seed)
+    _stage(7, 9, "Reward model: of two replies, the better one scores higher")
+    judged_by = alignment.judge(talk, compared, place / "judge", size, seed)
+    _stage(8, 9, "PPO: replies that the reward model likes become likelier, held to where they started")
+    best = alignment.align(talk, judged_by, asked, place / "best", size, seed)
+    _stage(
+        9,
+        9,
+        "Measure: every question in phrasings never trained on; names that do not exist, before and after",
     )
-    _stage(6, 6, "Measure: every question again, in phrasings that were never trained on")
     measured = measure_answers(talk, asked.directory / HELD_OUT, place)
+    knowing = alignment.measure_knowing(talk, best, asked, place)
     report = {"questions": asked.result["questions"], **measured, **_figures(text, base, talk)}
-    for line in summary(report, place):
+    report |= {"knowing": knowing, **_alignment_figures(judged_by, best)}
+    for line in [*summary(report), *alignment.knowing_lines(knowing, judged_by, best), *advice(place)]:
         say(line)
     if not is_interactive():
-        answer_samples(talk)
+        answer_samples(best)
     return report
+
+
+def _alignment_figures(judged_by: Run, best: Run) -> dict[str, Any]:
+    found = judged_by.result["after"]
+    return {
+        "reward_model": {
+            name: found[name] for name in ("accuracy", "accuracy_interval", "calibration_error")
+        },
+        "alignment_seconds": round(judged_by.info["seconds"] + best.info["seconds"], 1),
+        "best_step": best.result["best_step"],
+    }
 
 
 def _own_text(folder: str, place: Path, size: Size, options: QuickstartOptions) -> dict[str, Any]:
@@ -136,7 +174,7 @@ def _own_text(folder: str, place: Path, size: Size, options: QuickstartOptions) 
     _stage(stages, stages, "Look: texts that the model writes from beginnings that it has not seen")
     report = _figures(text, base, talk)
     completion_samples(base, text)
-    for line in summary(report, place):
+    for line in [*summary(report), *advice(place)]:
         say(line)
     return report
 

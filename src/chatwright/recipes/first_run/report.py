@@ -24,6 +24,7 @@ from chatwright.runs import Run
 
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
 _ASKED = ("What does itertools.chain do?", "str.join 是做什么的？", "Can you explain textwrap.dedent?")
+_ASKED_UNKNOWN = "What does itertools.dedent do?"
 _PROMPT_CHARACTERS = 40
 _SAMPLES = 5
 
@@ -70,7 +71,7 @@ def _samples(model: TextModel, chats: list[ChatRecord]) -> list[dict[str, Any]]:
     ]
 
 
-def summary(report: Mapping[str, Any], place: Path) -> Iterator[str]:
+def summary(report: Mapping[str, Any]) -> Iterator[str]:
     """The short report, line by line."""
     bits, rate, share = report["bits_per_byte"], report["tokens_per_second"], report["machine_share"]
     yield "\nReport"
@@ -86,12 +87,21 @@ def summary(report: Mapping[str, Any], place: Path) -> Iterator[str]:
         )
     for sample in report.get("samples", []):
         yield f"    {'✓' if sample['right'] else '✗'} {sample['question']} → {sample['answer']}"
+
+
+def last_model(place: Path) -> str:
+    """The folder of the journey's last model: aligned, taught to chat, or pretrained."""
+    return next(name for name in ("best", "chat", "base") if name == "base" or (place / name).exists())
+
+
+def advice(place: Path) -> Iterator[str]:
+    """What to try next, line by line."""
+    last = last_model(place)
     yield "\nNext"
-    last = "chat" if (place / "chat").exists() else "base"
     yield (
-        f"  chatwright chat {place / 'chat'}"
-        if last == "chat"
-        else f'  chatwright generate {place / "base"} "Once"'
+        f'  chatwright generate {place / "base"} "Once"'
+        if last == "base"
+        else f"  chatwright chat {place / last}"
     )
     yield f"  chatwright show {place / last}            # plan, curves, lineage; {place / last / 'report.html'}"
     yield "  chatwright quickstart FOLDER            # the same on your own text"
@@ -100,7 +110,7 @@ def summary(report: Mapping[str, Any], place: Path) -> Iterator[str]:
 
 def answer_samples(chat: Run) -> None:
     """Without a terminal there is nobody to chat with: ask a few questions instead."""
-    for question in _ASKED:
+    for question in (*_ASKED, _ASKED_UNKNOWN):
         print(f"> {question}\n{Chat(chat, temperature=0.0).reply(question)}")
 
 

@@ -26,16 +26,40 @@ _FEWEST_ROUNDS, _MOST_ROUNDS = 8, 64
 # However slow the machine seemed when it was measured: a busy moment should not leave a quick hour without chats.
 _ROUNDS_A_MINUTE = 3.5
 _PRETRAIN_SHARE = 0.06
+# Alignment takes its minutes on top of training's: at most four to six of them.
+_REWARD_SHARE, _PPO_SHARE = 0.1, 0.5
+_REPLY_TOKENS = 48
+_REWARD = {
+    "confidence": True,
+    "trunk": "frozen",
+    "batch": 32,
+    "learning_rate": 0.01,
+    "optimizer.weight_decay": 0.0,
+    "schedule.decay": 1.0,
+}
+_PPO = {
+    "value": "policy",
+    "samples": 256,
+    "minibatches": 4,
+    "learning_rate": 7e-4,
+    "optimizer.eps": 1e-5,
+    "objective.ptx": 1.0,
+    "kl.coefficient": 0.02,
+    "unfinished": -3.0,
+    "eval_every": 32,
+    "validation_prompts": 900,
+}
 _BYTES_PER_TOKEN_OF_VOCABULARY = 400
 _SMALLEST_VOCABULARY = 512
 
 # From so many floating-point operations on, the next larger model learns more in the same time: width, layers and inner
-# width of the feed-forward part. Facts that are looked up by a name want one layer and many rounds; a text wants depth.
+# width of the feed-forward part. Facts that are looked up by a name want few layers and many rounds, a text wants depth;
+# saying a name back takes two layers, and one table for reading and writing.
 _FACTS = (
-    (0.0, 128, 1, 256),
-    (5e12, 192, 1, 256),
-    (80e12, 256, 1, 768),
-    (300e12, 256, 2, 768),
+    (0.0, 128, 2, 256),
+    (5e12, 192, 2, 256),
+    (80e12, 256, 2, 512),
+    (300e12, 256, 3, 768),
     (1e15, 384, 4, 1024),
 )
 _TEXT = ((0.0, 128, 2, 320), (5e12, 192, 4, 512), (40e12, 256, 6, 704), (1e15, 384, 8, 1024))
@@ -50,10 +74,15 @@ class Size:
     rounds: int
     pretrain_minutes: float
     sft_minutes: float
+    reward_minutes: float
+    ppo_minutes: float
+    reply_tokens: int
     model: dict[str, Any]
     text_model: dict[str, Any]
     pretrain: dict[str, Any]
     sft: dict[str, Any]
+    reward: dict[str, Any]
+    ppo: dict[str, Any]
 
 
 def kept_size(place: Path, minutes: float) -> Size:
@@ -82,8 +111,7 @@ def size_for(minutes: float) -> Size:
 def size_of(minutes: float, matmul_flops: float) -> Size:
     """The sizes for that many minutes at that rate of matrix products, in FLOP/s."""
     flops = minutes * 60 * matmul_flops * _REACHED
-    # The words of a question are read in one table and the words of answers written from another.
-    model, text_model = {**_shape(_FACTS, flops), "tied": False}, _shape(_TEXT, flops)
+    model, text_model = _shape(_FACTS, flops), _shape(_TEXT, flops)
     vocab_size, width = 8192, model["width"]
     matrices = model["layers"] * (3 * width * model["feed_forward"] + 3 * width**2)
     tokens = flops / (6 * (matrices + _LEARNT_SHARE * width * vocab_size))
@@ -105,7 +133,12 @@ def size_of(minutes: float, matmul_flops: float) -> Size:
         model=model,
         text_model=text_model,
         pretrain=rows,
+        reward_minutes=minutes * _REWARD_SHARE,
+        ppo_minutes=minutes * _PPO_SHARE,
+        reply_tokens=_REPLY_TOKENS,
         sft={**rows, "shuffle": False, "objective.stretch": 14},
+        reward=_REWARD,
+        ppo=_PPO,
     )
 
 

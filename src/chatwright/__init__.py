@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatwright.errors import UserError
     from chatwright.generation.text import Chat
+    from chatwright.recipes.alignment.align import align
     from chatwright.recipes.alignment.best_of_n import best_of_n
+    from chatwright.recipes.alignment.distill import distill
     from chatwright.recipes.alignment.grpo import grpo, rloo
     from chatwright.recipes.alignment.ppo import ppo
     from chatwright.recipes.alignment.preference import dpo, kto, orpo, simpo
@@ -43,9 +45,11 @@ _PUBLIC = {
     "Chat": "chatwright.generation.text",
     "Run": "chatwright.runs",
     "UserError": "chatwright.errors",
+    "align": "chatwright.recipes.alignment.align",
     "best_of_n": "chatwright.recipes.alignment.best_of_n",
     "chat": "chatwright.recipes.chat",
     "corpus": "chatwright.recipes.corpus",
+    "distill": "chatwright.recipes.alignment.distill",
     "dpo": "chatwright.recipes.alignment.preference",
     "generate": "chatwright.recipes.generate",
     "grpo": "chatwright.recipes.alignment.grpo",
@@ -68,9 +72,11 @@ __all__ = [
     "Chat",
     "Run",
     "UserError",
+    "align",
     "best_of_n",
     "chat",
     "corpus",
+    "distill",
     "dpo",
     "generate",
     "grpo",

@@ -30,6 +30,7 @@ chatwright: from a folder of text to a chat model of your own
   chatwright pretrain out/corpus out/tok -o out/base model=qwen3-5m minutes=10
   chatwright questions python:stdlib -o out/questions
   chatwright sft out/base chats.jsonl -o out/chat
+  chatwright align recipe.yaml -o out/best   the loop of comparisons, reward model and policy, repeated
   chatwright generate out/base "Once"  |  chat out/chat  |  show out/chat  |  list objectives
 
 `chatwright VERB --help` prints a verb's options. Options are written key=value; --config FILE reads them from YAML;

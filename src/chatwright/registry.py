@@ -29,7 +29,9 @@ TABLES: dict[str, dict[str, str]] = {
         "kto": "chatwright.recipes.alignment.preference:kto",
         "orpo": "chatwright.recipes.alignment.preference:orpo",
         "simpo": "chatwright.recipes.alignment.preference:simpo",
+        "distill": "chatwright.recipes.alignment.distill:distill",
         "best-of-n": "chatwright.recipes.alignment.best_of_n:best_of_n",
+        "align": "chatwright.recipes.alignment.align:align",
         "score": "chatwright.recipes.alignment.score:score",
         "generate": "chatwright.recipes.generate:generate",
         "chat": "chatwright.recipes.chat:chat",
@@ -56,6 +58,7 @@ TABLES: dict[str, dict[str, str]] = {
         "kto": "chatwright.objectives.kto:KTO",
         "orpo": "chatwright.objectives.orpo:ORPO",
         "simpo": "chatwright.objectives.simpo:SimPO",
+        "distill": "chatwright.objectives.distill:Distill",
     },
     "judge": {
         "function": "chatwright.rewards.judges:FunctionJudge",

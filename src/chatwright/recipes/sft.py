@@ -16,6 +16,7 @@ from chatwright.generation.text import TextModel, replies
 from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import empty_model, load_weights, read_config
 from chatwright.progress import say
+from chatwright.recipes.alignment.online import CHATS
 from chatwright.recipes.chat_stores import ChatSplit, chat_stores
 from chatwright.recipes.trained import describe, finish, wants_files, write_chat_model
 from chatwright.recipes.verb import Place, verb
@@ -49,7 +50,7 @@ class SftOptions(TrainingOptions):
 def sft(start: Place, chats: str | Path, out: str | Path, options: SftOptions) -> Run:
     """Fine-tune a model on chats: OpenAI messages, prompt/completion, Alpaca or ShareGPT rows; resumes where it stopped."""
     begun, world = time.monotonic(), launch.world()
-    parent = Run.open(start, ["pretrain", "sft"])
+    parent = Run.open(start, ["pretrain", *CHATS])
     inputs = wants_files(chats, options.validation)
     with shared_run.start(world, "sft", out, options, {"start": parent}, inputs) as run:
         if run.finished:

@@ -22,6 +22,7 @@ from chatwright.objectives.replies import collate_replies
 from chatwright.recipes.alignment import reference as references
 from chatwright.recipes.alignment.reference import Reference, with_room
 from chatwright.runs import Run
+from chatwright.training import machine
 from helpers.journey import PRETRAIN, SFT, Journey
 from helpers.preferred import write_preferences
 
@@ -149,6 +150,11 @@ def test_a_reference_that_cannot_serve_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_compiling_for_every_length_is_refused(journey: Journey, preferences: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="compile=yes would compile again for every length"):
+        cw.simpo(journey.chat, preferences, tmp_path / "run", compile="yes", **OPTIONS)
+
+
 def test_kto_wants_whole_groups(journey: Journey, preferences: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"batch=12 is not a multiple of objective\.group=8.*give batch=8"):
         cw.kto(journey.chat, preferences, tmp_path / "run", **{**OPTIONS, "batch": 12})
@@ -186,7 +192,8 @@ def stored(run: Run, side: str = "train") -> GroupStore:
 
 def test_the_cached_reference_is_the_live_one(dpo_run: Run, journey: Journey) -> None:
     [kept] = (dpo_run.directory / "tokens" / "train").glob("reference-*.npy")
-    assert kept.stem == f"reference-{journey.chat.info['content'][:12]}-float32"
+    kernel = dpo_run.plan["kernel"]
+    assert kept.stem == f"reference-{journey.chat.info['content'][:12]}-float32-{kernel}"
     values, store = np.load(kept), stored(dpo_run)
     model = load_model(journey.chat.directory)
     groups = [store.group(index) for index in range(store.num_groups)]
@@ -209,6 +216,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Reference, "_sums", noted)
     monkeypatch.setattr(references, "_CHUNK", 24)
+    monkeypatch.setattr(machine, "fastest_kernel", lambda *_: ("plain", {"plain": 1.0}))
     monkeypatch.setattr(references, "_SECONDS_BETWEEN_SAVES", 0.0)
     return seen
 
@@ -233,7 +241,7 @@ def test_an_interrupted_reference_goes_on_where_it_stopped(
     assert counted == list(range(48))
     run = cw.dpo(journey.chat, preferences, tmp_path / "run", **few)
     assert counted == [*range(84), *range(4)]
-    name = f"tokens/train/reference-{journey.chat.info['content'][:12]}-float32.npy"
+    name = f"tokens/train/reference-{journey.chat.info['content'][:12]}-float32-plain.npy"
     assert (run.directory / name).read_bytes() == (whole.directory / name).read_bytes()
 
 

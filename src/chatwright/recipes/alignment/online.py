@@ -40,7 +40,7 @@ from chatwright.training.rollouts.options import RolloutOptions
 from chatwright.training.rollouts.source import Cutting, Estimator, RolloutSource
 from chatwright.training.session import Session
 
-CHATS = ["sft", "ppo", "grpo", "rloo", "dpo", "kto", "orpo", "simpo", "distill"]
+CHATS = ["sft", "ppo", "grpo", "rloo", "dpo", "kto", "orpo", "simpo", "distill", "align"]
 _DEFAULT_ITERATIONS = 50
 
 

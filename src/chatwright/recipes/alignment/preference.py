@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from chatwright.config import option
 from chatwright.data.groups import by_tokens
 from chatwright.distributed import launch, shared_run
 from chatwright.models.interop.files import empty_model, load_weights, read_config
 from chatwright.recipes.alignment.online import CHATS
-from chatwright.recipes.alignment.options import PairOptions, in_steps, sequence_limit
+from chatwright.recipes.alignment.options import in_steps, sequence_limit
+from chatwright.recipes.alignment.preference_options import (
+    DPOVerbOptions,
+    KTOVerbOptions,
+    ORPOVerbOptions,
+    PreferenceOptions,
+    SimPOVerbOptions,
+)
 from chatwright.recipes.alignment.preference_rows import Measuring, PreferenceRows
 from chatwright.recipes.alignment.reference import Reference, reference_of
 from chatwright.recipes.trained import describe_groups, finish, wants_files, write_chat_model
@@ -26,52 +31,6 @@ from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.options import named
 from chatwright.training.session import Session
 from chatwright.training.sources import StoredSource
-
-
-@dataclass(frozen=True)
-class PreferenceOptions(PairOptions):
-    """The loop over preferences; nothing is compiled, because rows differ in length."""
-
-    objective: dict[str, Any] = option({"name": "dpo"}, "what is minimized, with its options")
-    optimizer: dict[str, Any] = option(
-        {"name": "adamw", "weight_decay": 0.0}, "adamw or muon, with their options"
-    )
-    learning_rate: float | None = option(1e-5, "peak rate; small, because nothing else stops overfitting")
-
-
-@dataclass(frozen=True)
-class DPOVerbOptions(PreferenceOptions):
-    """Direct preference optimization."""
-
-    objective: dict[str, Any] = option(
-        {"name": "dpo"}, "objective.beta=0.1, .loss=sigmoid, ipo, hinge or robust, .smoothing="
-    )
-    reference: str | None = option(None, "the run that the policy is held to (default: START)")
-
-
-@dataclass(frozen=True)
-class KTOVerbOptions(PreferenceOptions):
-    """Kahneman–Tversky optimization."""
-
-    objective: dict[str, Any] = option(
-        {"name": "kto"}, "objective.beta=0.1, .desirable=, .undesirable=, .group= (replies to a baseline)"
-    )
-    reference: str | None = option(None, "the run that the policy is held to (default: START)")
-    batch: int = option(64, "labelled replies an optimizer step, a multiple of objective.group")
-
-
-@dataclass(frozen=True)
-class ORPOVerbOptions(PreferenceOptions):
-    """Odds ratio preference optimization."""
-
-    objective: dict[str, Any] = option({"name": "orpo"}, "objective.weight=0.1 of the odds ratio")
-
-
-@dataclass(frozen=True)
-class SimPOVerbOptions(PreferenceOptions):
-    """Simple preference optimization."""
-
-    objective: dict[str, Any] = option({"name": "simpo"}, "objective.beta=2, .gamma=1 (the margin)")
 
 
 @verb(DPOVerbOptions)

@@ -1,7 +1,7 @@
 """The reference of direct preference objectives: log-probabilities of stored replies, worked out once before training.
 
-They lie beside the tokens under a name with the reference's content and the precision, so that no second model is kept
-while training, and a run that is resumed computes only what is missing.
+They lie beside the tokens under a name with the reference's content, the precision and the attention kernel, so that no
+second model is kept while training, and a run that is resumed computes only what is missing.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Reference:
         """Put log π_ref of `replies(s)`, for every sequence s that is learnt from, into the store's number `name`."""
         content = str(self._run.info["content"])[:12]
         precision = str(self._dtype).removeprefix("torch.")
-        kept = f"{_PREFIX}{content}-{precision}{suffix}"
+        kept = f"{_PREFIX}{content}-{precision}-{self._kernel}{suffix}"
         values = self._world.share(_kept(store, kept) if self._world.leads else None)
         usable = np.flatnonzero(np.repeat(store.lengths() <= self._limit, np.diff(store.groups)))
         chunks = [usable[begin : begin + _CHUNK] for begin in range(0, len(usable), _CHUNK)]

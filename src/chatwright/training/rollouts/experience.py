@@ -63,10 +63,12 @@ class Judging:
         """`score`, and `gold` and `disagreement` where there are any, for each reply."""
         found: dict[str, list[float]] = {}
         detailed = getattr(self.reward, "detailed", None)
-        if detailed is not None:
-            found["score"], found["disagreement"] = detailed(prompts, texts)
-        else:
+        if detailed is None:
             found["score"] = scores_of(self.reward, prompts, texts)
+        else:
+            scores, found["disagreement"] = detailed(prompts, texts)
+            name = type(self.reward).__name__
+            found["score"] = scores_of(lambda *_: scores, prompts, texts, name)
         if self.unfinished is not None:
             found["score"] = [s if e else self.unfinished for s, e in zip(found["score"], ended, strict=True)]
         if self.gold is not None:

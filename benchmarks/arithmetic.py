@@ -1,0 +1,153 @@
+"""GRPO on generated arithmetic: a small model that gets few sums right learns from whether its results are right, and
+is measured on problems that it was never shown. One JSON object.
+
+    python benchmarks/arithmetic.py [--seeds 0] [--minutes 9] [--keep DIRECTORY]
+
+The model is made here: a tokenizer, some pretraining on written sums and a little fine-tuning, both on the same few
+problems, so that it knows what an answer looks like and rarely the right one. Then `grpo` asks all other problems but
+those held out. `pass_rate` is the share of held-out problems whose sampled (temperature 1) or greedy reply is right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import chatwright as cw
+from chatwright.data.records import Message, Prompt
+from chatwright.generation.text import TextModel, replies
+from chatwright.rewards.verifiable import Number
+from chatwright.runs import Run
+
+MODEL = {
+    "model.width": 128,
+    "model.layers": 3,
+    "model.heads": 4,
+    "model.kv_heads": 4,
+    "model.head_dim": 32,
+    "model.feed_forward": 384,
+    "model.context": 64,
+}
+LEARNING = {"judge": "number", "samples": 256, "max_new_tokens": 5, "learning_rate": 3e-4}
+_TO_A_DOCUMENT = 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """How large the numbers are, how many problems are held out and how many are shown with their results, and how
+    long those are looked at."""
+
+    largest: int = 99
+    held_out: int = 500
+    shown: int = 2000
+    pretrain_steps: int = 150
+    sft_epochs: float = 1.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model before GRPO, the prompts that it is asked, and those that it never is."""
+
+    chat: Run
+    prompts: Path
+    held_out: list[Prompt]
+
+
+def problems(largest: int) -> list[dict[str, Any]]:
+    """All sums, and all differences that are not negative, of numbers up to `largest`."""
+    numbers = range(largest + 1)
+    sums = [(f"{a}+{b}=?", a + b) for a in numbers for b in numbers]
+    differences = [(f"{a}-{b}=?", a - b) for a in numbers for b in range(a + 1)]
+    return [{"prompt": asked, "answer": answer} for asked, answer in sums + differences]
+
+
+def make_start(place: Path, seed: int, task: Task = Task()) -> Start:
+    """A model that has seen `shown` problems, each a few times."""
+    rows = problems(task.largest)
+    random.Random(seed).shuffle(rows)
+    held, rest = rows[: task.held_out], rows[task.held_out :]
+    shown = [{"prompt": row["prompt"], "completion": str(row["answer"])} for row in rest[: task.shown]]
+    place.mkdir(parents=True, exist_ok=True)
+    chats = _write(place / "chats.jsonl", shown)
+    written = [row["prompt"].replace("?", row["completion"]) for row in shown]
+    documents = [
+        {"text": "\n".join(written[at : at + _TO_A_DOCUMENT])}
+        for at in range(0, len(written), _TO_A_DOCUMENT)
+    ]
+    text = cw.corpus(_write(place / "text.jsonl", documents), place / "corpus")
+    tokens = cw.tokenizer(text, place / "tokenizer", vocab_size=406)
+    fixed = {"seed": seed, "context": 64, "compile": "no", "precision": "float32"}
+    base = cw.pretrain(
+        text, tokens, place / "base", steps=task.pretrain_steps, batch_tokens=2048, **fixed, **MODEL
+    )
+    chat = cw.sft(base, chats, place / "chat", epochs=task.sft_epochs, batch_tokens=1024, **fixed)
+    asked = [Prompt((Message("user", row["prompt"]),), {"answer": row["answer"]}) for row in held]
+    return Start(chat, _write(place / "prompts.jsonl", rest), asked)
+
+
+def learn(start: Start, out: Path, seed: int, **options: Any) -> Run:
+    """GRPO from the start; `options` change those of LEARNING."""
+    given = {**LEARNING, **options}
+    return cw.grpo(start.chat, given.pop("judge"), start.prompts, out, seed=seed, compile="no", **given)
+
+
+def pass_rates(run: Run, held_out: list[Prompt]) -> dict[str, float]:
+    """The share of held-out problems that are solved by a sampled reply, and by the greedy one."""
+    model, chats = TextModel.load(run), [prompt.messages for prompt in held_out]
+    found = {}
+    for name, heat in (("sampled", 1.0), ("greedy", 0.0)):
+        texts = replies(model, chats, temperature=heat, top_p=1.0, max_new_tokens=8, seed=0)
+        found[name] = sum(Number()(held_out, texts)) / len(held_out)
+    return found
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def measure(place: Path, seed: int, minutes: float) -> dict[str, Any]:
+    """One seed from nothing to the end."""
+    begun = time.monotonic()
+    start = make_start(place, seed)
+    before = pass_rates(start.chat, start.held_out)
+    made, spent = time.monotonic(), time.process_time()
+    run = learn(start, place / "grpo", seed, minutes=minutes)
+    return {
+        "seed": seed,
+        "before": before,
+        "after": pass_rates(run, start.held_out),
+        "grpo_steps": run.result["steps"],
+        "grpo_seconds": round(time.monotonic() - made, 1),
+        "grpo_processor_seconds": round(time.process_time() - spent, 1),
+        "start_seconds": round(made - begun, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--minutes", type=float, default=9.0, help="of GRPO")
+    parser.add_argument("--keep", type=Path, help="keep the runs here (default: a temporary place)")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as aside:
+        place = chosen.keep or Path(aside)
+        runs = [measure(place / f"seed-{seed}", seed, chosen.minutes) for seed in chosen.seeds]
+    threads = torch.get_num_threads()
+    print(
+        json.dumps({"benchmark": "arithmetic", "minutes": chosen.minutes, "threads": threads, "runs": runs})
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -27,7 +27,7 @@ class Given(nn.Module):
         super().__init__()
         self.scale, self.shift, self.heads = scale, shift, heads
 
-    def forward(self, inputs: torch.Tensor, outputs: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
+    def forward(self, inputs: torch.Tensor, **_: Any) -> dict[str, torch.Tensor]:
         scores = (inputs.float() * self.scale + self.shift)[..., None].expand(-1, -1, self.heads)
         return {"scores": scores}
 

@@ -32,6 +32,8 @@ _DOTTED = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)+")
 _WORD_START = re.compile(r"(?<=[^_]_)(?=[A-Za-z])|(?<=[a-z0-9])(?=[A-Z])")
 # Of the made-up names with a dot: parts from there on swapped, the last part spliced; the rest have one inside swapped.
 _SWAPPED, _SPLICED = 0.5, 0.35
+# Of the prompts to align on, how many have random words around the name: enough to admit and answer in any phrasing.
+_NOISY_SHARE = 0.5
 # Of the rankings without a reply that went wrong by itself, how many get one that is hard to tell from the right one.
 _HARD_SHARE = 0.3
 # How many partners a name is tried with, and how many names in a row may find none.
@@ -274,9 +276,10 @@ def prompts(asked: Sequence[Question], names: Sequence[str], seed: int, number: 
     for place, name in enumerate(names):
         index, turn = order[place % len(order)], number + place // len(order)
         real = asked[index]
-        text = worded(real.name, asked, index, turn, rng, noise=False)
+        noise = rng.random() < _NOISY_SHARE
+        text = worded(real.name, asked, index, turn, rng, noise)
         rows.append(_row(text, real, "real", language_of(index, turn)))
-        text = worded(name, asked, place, number, rng, noise=False)
+        text = worded(name, asked, place, number, rng, noise)
         rows.append(_row(text, Question(name, dont_know(name)), "made-up", language_of(place, number)))
     rng.shuffle(rows)
     return rows

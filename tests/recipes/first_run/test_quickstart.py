@@ -22,7 +22,8 @@ def test_everything_scales_with_minutes_and_machine() -> None:
     assert [size.rounds for size in sizes] == sorted(size.rounds for size in sizes)
     for size, minutes in zip(sizes, (0.5, 6, 60, 600), strict=True):
         assert size.pretrain_minutes + size.sft_minutes == pytest.approx(minutes)
-        assert size.model["layers"] < size.text_model["layers"]
+        assert size.model["layers"] <= size.text_model["layers"]
+        assert size.reward_minutes + size.ppo_minutes <= 4 / 6 * minutes
     assert size_of(6, 10e9).rounds >= 20, "a slow moment leaves chats for a quick run"
     assert size_of(6, 600e9).model["width"] > size_of(6, 100e9).model["width"]
 
@@ -49,8 +50,16 @@ def test_the_journey_on_pythons_documentation(tmp_path: Path) -> None:
     assert result["tokens_per_second"]["sft"] > 0
     assert result["seconds"] > 0
     assert len(result["samples"]) == 5
-    for stage in range(1, 7):
-        assert f"[{stage}/6]" in done.stderr
+    for stage in range(1, 10):
+        assert f"[{stage}/9]" in done.stderr
+    knowing = result["knowing"]
+    for side in ("before", "after"):
+        assert set(knowing[side]) == {"real", "made-up", "kept-out"}
+        assert 0 <= knowing[side]["made-up"]["all"]["admitted"]["share"] <= 1
+    assert set(knowing["curve"]) == {"real", "made-up", "kept-out"}
+    assert knowing["curve"]["real"][0][0] == 0
+    assert 0.5 < result["reward_model"]["accuracy"] <= 1
+    assert "made-up names" in done.stderr
     assert "What does itertools.chain do?" in done.stdout
     again = chatwright("quickstart", "minutes=0.5", "-o", str(tmp_path / "out"), "--json")
     before, after = (json.loads(text.splitlines()[-1]) for text in (done.stdout, again.stdout))

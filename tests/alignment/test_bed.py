@@ -93,18 +93,21 @@ def test_ppo_comes_close_to_the_best_policy(seed: int) -> None:
 
 
 def test_ppo_at_another_temperature() -> None:
+    """Reached: 97.5 %, and 97.4 and 95.9 % on two other beds."""
     how = Learning(**{**vars(PPO), "rate": 0.09})
     assert Learner(Bed.drawn(0, temperature=0.7), None, how).run() > 0.93
 
 
 def test_ppo_with_a_reward_that_depends_on_length() -> None:
-    """Every token is worth one more: an error at the end of a reply shows, where padding begins."""
+    """Every token is worth one more: an error at the end of a reply shows, where padding begins. Reached: 97.1 %, and
+    96.6 and 96.2 % on two other beds."""
     assert Learner(Bed.drawn(0).lengthy(), None, PPO).run() > 0.93
 
 
-@pytest.mark.parametrize(("baseline", "bar"), [("rloo", 0.95), ("grpo", 0.88)])
+@pytest.mark.parametrize(("baseline", "bar"), [("rloo", 0.95), ("grpo", 0.93)])
 def test_groups_come_close_to_the_best_policy(baseline: Any, bar: float) -> None:
-    """RLOO optimizes J itself. GRPO divides each group by its deviation, which is another objective, and falls short."""
+    """RLOO optimizes J itself; GRPO divides each group by its deviation, which is another objective. Reached: 97.7 and
+    96.6 %, and 97.9 and 97.2, 98.4 and 98.0 % on two other beds."""
     assert Learner(Bed.drawn(0), baseline, GROUPS).run() > bar
 
 
@@ -127,6 +130,7 @@ def every_pair(bed: Bed, objective: DPO, partners: int = 30) -> Batch:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_dpo_on_exact_pairs_comes_close_to_the_best_policy(seed: int) -> None:
+    """Reached: 99.8, 99.5 and 97.2 %. With averaged log-probabilities: 53, 30 and 40 %."""
     bed = Bed.drawn(seed)
     objective, policy = DPO(DPOOptions(beta=bed.beta)), Table()
     policy.load_state_dict(bed.start.state_dict())
@@ -161,7 +165,7 @@ def test_the_best_of_n_is_as_far_away_as_it_should_be(n: int) -> None:
 def test_a_reply_ends_where_the_world_ends() -> None:
     assert {len(said) for said in responses()} == {1, 2, 3, 4}
     assert sum(said[-1] == END for said in responses()) == 1 + 5 + 25 + 125
-    assert TOKENS**STEPS > len(responses())
+    assert len(responses()) < TOKENS**STEPS
 
 
 @pytest.mark.slow

@@ -27,7 +27,9 @@ def test_a_fault_still_has_its_place_and_its_tests(fault: Fault) -> None:
     ast.parse(changed)
     for test in fault.tests:
         path, _, name = test.partition("::")
-        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"fault {fault.name!r}: no test {test}"
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), (
+            f"fault {fault.name!r}: no test {test}"
+        )
 
 
 @pytest.mark.slow

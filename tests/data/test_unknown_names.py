@@ -267,7 +267,7 @@ def test_verdicts(kind: str, name: str, answer: str, reply: str, expected: str) 
 def test_comparisons_of_a_real_name() -> None:
     others = set()
     rows = [REAL, MADE_UP, row("str.join", "real", "Concatenate strings.")]
-    for seed in range(40):
+    for seed in range(400):
         replies = [[ANSWER, "Return a dog.", "I don't know itertools.chain.", ""], [IDK], [ANSWER]]
         first, _, joined = comparisons(rows, replies, seed)
         assert first["replies"] == [ANSWER, "I don't know itertools.chain.", "Return a dog."]
@@ -283,7 +283,7 @@ def test_comparisons_of_a_real_name() -> None:
 def test_comparisons_of_a_made_up_name() -> None:
     hard: set[str] = set()
     rows = [REAL, MADE_UP, row("io.get_line", "made-up", "I don't know io.get_line.")]
-    for seed in range(200):
+    for seed in range(2000):
         sampled = [[ANSWER], [IDK, "Remove whitespace."], ["I don't know io."]]
         _, first, second = comparisons(rows, sampled, seed)
         assert first["replies"][:2] == [IDK, "Remove whitespace."]

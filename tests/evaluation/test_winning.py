@@ -39,5 +39,5 @@ def test_more_prompts_narrow_the_interval() -> None:
 
 
 def test_sides_of_different_length_are_a_bug() -> None:
-    with pytest.raises(ValueError, match="longer|shorter"):
+    with pytest.raises(ValueError, match=r"longer|shorter"):
         compared([1.0], [1.0, 2.0])

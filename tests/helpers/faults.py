@@ -31,7 +31,9 @@ class Fault:
     def applied(self, source: str) -> str:
         """The file with the mistake in it. Raises AssertionError where the code is no longer what the fault changes."""
         count = source.count(self.old)
-        assert count == 1, f"fault {self.name!r}: {self.file} has {count} places for {self.old!r}; mend the fault"
+        assert count == 1, (
+            f"fault {self.name!r}: {self.file} has {count} places for {self.old!r}; mend the fault"
+        )
         return source.replace(self.old, self.new)
 
 
@@ -425,7 +427,9 @@ def begin(source: Path, faults: Sequence[Fault], out: Path) -> subprocess.Popen[
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
     names = json.dumps([fault.name for fault in faults])
     command = [sys.executable, __file__, str(source), names, str(out)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
 
 
 def _main(source: Path, names: Sequence[str], out: Path) -> None:

@@ -160,14 +160,18 @@ def test_confidence_begins_as_nothing_and_never_sees_padding() -> None:
     sequences = [INPUTS[row, :size].numpy() for row, size in enumerate((20, 7, 13))]
     starts = [5, 3, 4]
     together = raw_scores(model, sequences, starts=starts)
-    alone = [raw_scores(model, [ids], starts=[start])[0] for ids, start in zip(sequences, starts, strict=True)]
+    alone = [
+        raw_scores(model, [ids], starts=[start])[0] for ids, start in zip(sequences, starts, strict=True)
+    ]
     assert together[:, 0].tolist() == pytest.approx([float(row[0]) for row in alone], abs=1e-5)
     before = ScoredDecoder(SHAPE)
     before.load_state_dict({n: p for n, p in model.state_dict().items() if not n.startswith("confidence")})
     assert abs(together - raw_scores(before, sequences)).max() > 1e-3
     assert model.confidence is not None
     model.confidence.initialize(torch.Generator().manual_seed(0))
-    assert raw_scores(model, sequences, starts=starts) == pytest.approx(raw_scores(before, sequences), abs=1e-6)
+    assert raw_scores(model, sequences, starts=starts) == pytest.approx(
+        raw_scores(before, sequences), abs=1e-6
+    )
 
 
 def test_a_reward_model_writes_no_text_and_a_language_model_gives_no_score(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ def test_rankings_of_uneven_length_weigh_alike_however_they_are_cut(options: dic
     whole = gradient(objective, [objective.collate(groups)])
     for sizes in ((1, 9), (4, 3, 3), (1,) * 10):
         edges = np.cumsum([0, *sizes])
-        parts = [objective.collate(groups[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+        parts = [objective.collate(groups[a:b]) for a, b in pairwise(edges)]
         assert float((gradient(objective, parts) - whole).norm() / whole.norm()) < 1e-5
 
 

@@ -157,10 +157,10 @@ def test_show_tells_lineage_and_curves(journey: Journey, capsys: pytest.CaptureF
 
 
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(cw.list_names("objectives")["objective"]) == {"causal", "chat"}
+    assert set(cw.list_names("objectives")["objective"]) >= {"causal", "chat", "pairwise", "ppo", "dpo"}
     assert "qwen3-5m" in cw.list_names("models")["preset"]
     assert {"verb", "objective", "optimizer"} <= cw.list_names().keys()
-    assert "objective: causal, chat" in capsys.readouterr().out
+    assert "objective: causal, chat, distill" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean 'objectives'"):
         cw.list_names("objectivs")
 

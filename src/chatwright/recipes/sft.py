@@ -16,7 +16,7 @@ from chatwright.generation.text import TextModel, replies
 from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import empty_model, load_weights, read_config
 from chatwright.progress import say
-from chatwright.recipes.alignment.online import CHATS
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.chat_stores import ChatSplit, chat_stores
 from chatwright.recipes.trained import describe, finish, wants_files, write_chat_model
 from chatwright.recipes.verb import Place, verb

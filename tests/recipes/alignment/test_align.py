@@ -20,7 +20,7 @@ from chatwright.evaluation.winning import WinRate, compared
 from chatwright.generation.text import TextModel, replies
 from chatwright.recipes.alignment import align, align_loop, comparing, rounds
 from chatwright.recipes.alignment.align_recipe import AlignOptions, read_recipe
-from chatwright.recipes.alignment.online import CHATS
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.alignment.referee import referee_of
 from chatwright.recipes.show import lineage
 from chatwright.rewards.judges import ranks_of

@@ -135,6 +135,14 @@ def test_a_seed_decides_every_reply(best: Run, journey: Journey, prompts: Path, 
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_every_reply_is_drawn_by_itself(journey: Journey, tmp_path: Path) -> None:
+    prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": "What is 1?"}] * 8)
+    run = cw.best_of_n(journey.chat, brief, prompts, tmp_path / "run", **MANY)
+    texts = [tuple(row["replies"]) for row in read_rows(run.directory / "replies.jsonl")]
+    assert len(set(texts)) == 8, "the same prompt again, in the same batch or the next, draws anew"
+    assert all(len(set(replies)) > 30 for replies in texts)
+
+
 def test_a_stopped_run_goes_on_and_ends_byte_for_byte_the_same(
     best: Run, journey: Journey, prompts: Path, tmp_path: Path
 ) -> None:

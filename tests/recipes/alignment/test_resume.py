@@ -34,7 +34,10 @@ Command = Callable[[Path], list[str]]
 @pytest.fixture(scope="module")
 def commands(journey: Journey, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Command]:
     place = tmp_path_factory.mktemp("alignment")
-    rows = [{"prompt": f"What is {n}?", "chosen": text, "rejected": text[:7]} for n, text in enumerate(sentences(44))]
+    rows = [
+        {"prompt": f"What is {n}?", "chosen": text, "rejected": text[:7]}
+        for n, text in enumerate(sentences(44))
+    ]
     preferences, prompts = write_rows(place / "pairs.jsonl", rows), write_prompts(place / "prompts.jsonl")
     judge = make_judge(journey, place / "judge")
     return {
@@ -70,7 +73,9 @@ def assert_equal_end(found: Run, wanted: Run) -> None:
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (found.directory / name).read_bytes() == (wanted.directory / name).read_bytes(), name
     assert timeless(found.metrics()) == timeless(wanted.metrics())
-    (mine, rest), (right, other) = (load_state(states(run.directory / "state")[-1][1]) for run in (found, wanted))
+    (mine, rest), (right, other) = (
+        load_state(states(run.directory / "state")[-1][1]) for run in (found, wanted)
+    )
     assert mine.keys() == right.keys()
     assert all(torch.equal(mine[name], value) for name, value in right.items())
     assert (rest["step"], rest["source"]) == (other["step"], other["source"])

@@ -62,6 +62,7 @@ def align(recipe: str | Path, out: str | Path, options: AlignOptions) -> Run:
 def _play_all(run: OpenRun, loop: Loop) -> tuple[list[Round], Standing]:
     """All rounds, and the best policy. Rounds that were finished before a kill do nothing but speak again."""
     start = best = stand(loop, loop.start, run.directory)
+    run.cut_metrics(-1)
     run.log(step=0, evaluation=begin(loop, start))
     played: list[Round] = []
     for number in range(1, loop.options.rounds + 1):

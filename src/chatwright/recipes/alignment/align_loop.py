@@ -14,7 +14,7 @@ from chatwright.models.interop.files import read_config
 from chatwright.progress import say
 from chatwright.recipes.alignment.align_recipe import AlignOptions, at
 from chatwright.recipes.alignment.judging import Judges, judges_of
-from chatwright.recipes.alignment.online import CHATS
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.alignment.referee import Referee, referee_of
 from chatwright.recipes.stores import digest
 from chatwright.recipes.trained import wants_files

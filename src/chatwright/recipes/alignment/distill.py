@@ -24,7 +24,7 @@ from chatwright.models.interop.files import load_model, read_config
 from chatwright.objectives.chat import SupervisedChat
 from chatwright.objectives.distill import Distill
 from chatwright.progress import say
-from chatwright.recipes.alignment.online import CHATS
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.alignment.taught import DEMONSTRATIONS, write_demonstrations
 from chatwright.recipes.supervised import SupervisedOptions, learn_chats
 from chatwright.recipes.trained import wants_files

@@ -12,8 +12,9 @@ from chatwright.errors import UserError
 from chatwright.models.interop.files import empty_model, load_weights
 from chatwright.objectives.policy import PolicyOptions
 from chatwright.objectives.ppo import PPOOptions
-from chatwright.recipes.alignment import online
-from chatwright.recipes.alignment.online import Bench, Learner, OnlineOptions, Ordered
+from chatwright.recipes.alignment import online, ordering
+from chatwright.recipes.alignment.online import Bench, Learner
+from chatwright.recipes.alignment.ordering import OnlineOptions, Ordered
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
 from chatwright.training.options import named
@@ -88,7 +89,7 @@ def variant(name: str, max_new_tokens: int, kl: float) -> Method:
 def grpo(policy: Place, judge: Any, prompts: str | Path, out: str | Path, options: GRPOVerbOptions) -> Run:
     """Train a chat model by GRPO: sample several replies to each prompt, have JUDGE score them (a rule such as `number` or `exact`, file.py:function, a run of `reward`, or a weighted sum), and make those above their group's mean likelier."""
     begun = time.monotonic()
-    given = online.order(policy, judge, prompts, options)
+    given = ordering.order(policy, judge, prompts, options)
     # a rule cannot be talked into anything, a model can
     kl = _KL_UNDER_A_MODEL if given.judges.models else 0.0
     method = variant(options.variant, options.max_new_tokens, kl)
@@ -99,7 +100,7 @@ def grpo(policy: Place, judge: Any, prompts: str | Path, out: str | Path, option
 def rloo(policy: Place, judge: Any, prompts: str | Path, out: str | Path, options: RLOOVerbOptions) -> Run:
     """Train a chat model by RLOO: sample several replies to each prompt, have JUDGE score them as for `grpo`, and reinforce each by what it scored above the others, less its divergence from the start."""
     begun = time.monotonic()
-    given = online.order(policy, judge, prompts, options)
+    given = ordering.order(policy, judge, prompts, options)
     method = Method("rloo", {"normalise": "constant", "length": options.max_new_tokens})
     return _learn("rloo", given, out, options, method, build(KLOptions, options.kl, "kl"), begun)
 
@@ -114,7 +115,7 @@ def _learn(
     begun: float,
 ) -> Run:
     """The recipe of both verbs."""
-    cls, settings = named("objective", online.objective_options(options, **method.objective))
+    cls, settings = named("objective", ordering.objective_options(options, **method.objective))
     if not isinstance(settings, PolicyOptions) or isinstance(settings, PPOOptions):
         raise UserError(f"objective={options.objective['name']} does not learn from groups; leave it out")
     baseline: Baseline = method.baseline if options.baseline == "auto" else options.baseline

@@ -22,12 +22,14 @@ from chatwright.models.interop.files import (
 from chatwright.models.root import Root
 from chatwright.objectives.chat import SupervisedChat
 from chatwright.objectives.ppo import PPO
-from chatwright.recipes.alignment import online
+from chatwright.recipes.alignment import online, ordering
 from chatwright.recipes.alignment.judging import Judges
-from chatwright.recipes.alignment.online import Bench, Learner, OnlineOptions
+from chatwright.recipes.alignment.online import Bench, Learner
+from chatwright.recipes.alignment.ordering import OnlineOptions
 from chatwright.recipes.chat_stores import chat_stores
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
+from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.options import named
 from chatwright.training.rollouts.estimators import KLOptions, ValueEstimator
 from chatwright.training.sources import StoredSource
@@ -61,8 +63,8 @@ def ppo(policy: Place, judge: Any, prompts: str | Path, out: str | Path, options
     """Train a chat model by PPO: sample replies to prompts, have JUDGE score them (a run of `reward`, a rule such as `exact`, file.py:function, or a weighted sum), and make the better ones likelier."""
     begun = time.monotonic()
     kl = build(KLOptions, options.kl, "kl")
-    given = online.order(policy, judge, prompts, options, [options.ptx] if options.ptx else [])
-    group = online.objective_options(options, **({"ptx": 1.0} if options.ptx else {}))
+    given = ordering.order(policy, judge, prompts, options, [options.ptx] if options.ptx else [])
+    group = ordering.objective_options(options, **({"ptx": 1.0} if options.ptx else {}))
     objective = PPO(named("objective", group)[1])
     if bool(options.ptx) != bool(objective.options.ptx):
         raise UserError("ptx=FILE and objective.ptx= (its weight) belong together; give both or neither")
@@ -94,8 +96,10 @@ def _roots(
 
         return {"policy": shared}, start_shared
     policy = empty_model(shape, world.device)
-    from_judge = options.value == "judge" and bool(judges.models)
-    model = judges.models[0] if from_judge else None
+    # a judge that reads with another tokenizer values other tokens
+    digest = Tokenizer.load(parent.directory).digest
+    fitting = [model for model in judges.models if model.renderer.tokenizer.digest == digest]
+    model = fitting[0] if fitting and options.value == "judge" else None
     value = empty_scored(model.model.options if model else shape, 1, world.device)
 
     def start() -> None:

@@ -11,8 +11,8 @@ import torch
 from chatwright.data.groups import by_tokens
 from chatwright.distributed import launch, shared_run
 from chatwright.models.interop.files import empty_model, load_weights, read_config
-from chatwright.recipes.alignment.online import CHATS
 from chatwright.recipes.alignment.options import in_steps, sequence_limit
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.alignment.preference_options import (
     DPOVerbOptions,
     KTOVerbOptions,

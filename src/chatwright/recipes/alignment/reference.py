@@ -24,7 +24,7 @@ from chatwright.models.interop.files import load_model, read_config
 from chatwright.objectives.pairs import reply_logprobs
 from chatwright.objectives.replies import collate_replies
 from chatwright.progress import bar
-from chatwright.recipes.alignment.online import CHATS
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.verb import Place
 from chatwright.runs import Run
 from chatwright.tokenization.tokenizer import Tokenizer

@@ -20,8 +20,8 @@ from chatwright.distributed import launch, shared_run
 from chatwright.evaluation.judging import judged, score_pairs
 from chatwright.models.interop.files import empty_scored, load_trunk, read_config, write_reward_config
 from chatwright.models.scored import ScoredDecoder
-from chatwright.recipes.alignment.online import CHATS
 from chatwright.recipes.alignment.options import PairOptions, in_steps, sequence_limit
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.alignment.stores import preference_stores
 from chatwright.recipes.trained import chat_tokens, describe_groups, finish, wants_files
 from chatwright.recipes.verb import Place, verb

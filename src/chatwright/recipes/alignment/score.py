@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from chatwright.config import option
-from chatwright.corpora.documents import Tally
-from chatwright.corpora.rows import rows
-from chatwright.data.chats import chain_files
-from chatwright.data.encode_groups import reply_ids
-from chatwright.data.formats import Row, SkipRow, chat_of
-from chatwright.data.preference_formats import COMPARISONS
-from chatwright.data.preferences import comparison_of
 from chatwright.data.records import Message, Prompt
 from chatwright.errors import UserError
-from chatwright.evaluation.answers import Share
-from chatwright.files import aside_of, sync_file, writing
-from chatwright.progress import bar, is_interactive, say
+from chatwright.progress import is_interactive, say
 from chatwright.recipes.alignment.judging import Judges, judges_of
+from chatwright.recipes.alignment.scored_rows import Item, _print, _scored, score_file
 from chatwright.recipes.trained import wants_files
 from chatwright.recipes.verb import verb
-from chatwright.training.rollouts.experience import Judging
 
-_ROWS_TOGETHER = 64
-_SHOWN = 60
 # fields that say what the conversation is, and are no facts that a rule compares with
-_LAYOUT = frozenset(
-    {"prompt", "messages", "conversations", "question", "instruction", "input", "history", "system", "tools"}
-    | {"completion", "completions", "response", "responses", "reply", "replies", "output", "margin"}
-    | {"chosen", "rejected", "ranks", "scores", "label", "kto_tag"}
-)
 
 
 @dataclass(frozen=True)
@@ -49,38 +28,6 @@ class ScoreOptions:
     ensemble: tuple[str, ...] = option((), "more runs of `reward` that judge together with the first")
     pessimism: float = option(0.0, "of an ensemble: what its disagreement costs")
     reward: dict[str, Any] = option({}, "options of named rewards: reward.regex.pattern=…")
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A row with what is scored in it; `ranks` where it is a comparison."""
-
-    row: Row
-    prompt: Prompt
-    replies: tuple[str, ...]
-    ranks: tuple[int, ...] | None = None
-
-
-@dataclass
-class _Totals:
-    """What was found so far: the scores of each row, and how the pairs came out."""
-
-    scores: list[Any] = field(default_factory=list)
-    disagreement: list[Any] = field(default_factory=list)
-    right: int = 0
-    ties: int = 0
-    pairs: int = 0
-
-    def compare(self, scores: list[float], ranks: tuple[int, ...]) -> None:
-        pairs = [
-            (scores[i], scores[j])
-            for i, high in enumerate(ranks)
-            for j, low in enumerate(ranks)
-            if high < low
-        ]
-        self.pairs += len(pairs)
-        self.right += sum(better > worse for better, worse in pairs)
-        self.ties += sum(better == worse for better, worse in pairs)
 
 
 @verb(ScoreOptions)
@@ -103,106 +50,14 @@ def score(
             raise UserError(f"out={options.out} is the file that is read; give another name")
     judges = judges_of(judge, options.reward, options.ensemble, options.pessimism)
     if file is not None:
-        return {"judge": judges.name, "file": str(file), **_score_file(judges, file, options.out)}
+        return {"judge": judges.name, "file": str(file), **score_file(judges, file, options.out)}
     if one:
         return {"judge": judges.name, **_score_pair(judges, options.prompt or "", options.reply or "")}
     return {"judge": judges.name, "scored": _talk(judges)}
 
 
-def _score_file(judges: Judges, file: str | Path, out: str | None) -> dict[str, Any]:
-    """Score the rows of a file, a few at a time."""
-    totals, skipped = _Totals(), Tally()
-    items = _items(judges, file, skipped)
-    with _writer(out) as written, bar("scoring") as shown:
-        while part := list(islice(items, _ROWS_TOGETHER)):
-            for item, scores, apart in _scored(judges, part):
-                is_single = item.ranks is None
-                found = {"score": scores[0] if is_single else scores}
-                found |= {"disagreement": apart[0] if is_single else apart} if apart else {}
-                totals.scores.append(found["score"])
-                totals.disagreement += [found["disagreement"]] if apart else []
-                if item.ranks is not None:
-                    totals.compare(scores, item.ranks)
-                if written is not None:
-                    written.write(json.dumps({**item.row, **found}, ensure_ascii=False) + "\n")
-                else:
-                    _print(item, scores)
-            shown.update(len(totals.scores), f"{len(totals.scores):,} rows")
-        if not totals.scores:
-            told = [f"{n} × {reason} (first {skipped.places[reason]})" for reason, n in skipped.items()]
-            raise UserError(f"there is no reply to score in {file}: {'; '.join(told) or 'it is empty'}")
-    for reason, count in skipped.items():
-        say(f"  skipped {count:,}: {reason} (first: {skipped.places[reason]})")
-    return _summary(totals)
-
-
-def _summary(totals: _Totals) -> dict[str, Any]:
-    flat = [s for row in totals.scores for s in (row if isinstance(row, list) else [row])]
-    found: dict[str, Any] = {"replies": len(flat), "mean": statistics.fmean(flat)}
-    found["deviation"] = statistics.pstdev(flat)
-    say(f"  {len(flat):,} replies, mean {found['mean']:.4g}, deviation {found['deviation']:.4g}")
-    if totals.pairs:
-        share = Share(totals.right, totals.pairs)
-        low, high = share.interval
-        found |= {"pairs": totals.pairs, "ties": totals.ties}
-        found |= {"accuracy": share.value, "accuracy_interval": [low, high]}
-        ties = f", {totals.ties:,} tied" if totals.ties else ""
-        say(
-            f"  the better reply scores higher in {share.value:.1%} of {totals.pairs:,} pairs "
-            f"({low:.1%} to {high:.1%}){ties}"
-        )
-    found["scores"] = totals.scores
-    return found | ({"disagreement": totals.disagreement} if totals.disagreement else {})
-
-
-def _items(judges: Judges, file: str | Path, skipped: Tally) -> Iterator[_Item]:
-    """The rows of a file that can be scored; the others are counted."""
-    for path in chain_files([file]):
-        for place, row in rows(path, skipped):
-            try:
-                item = _item(row, place)
-                if not _fits(judges, item):
-                    raise SkipRow("longer than the judge's context")
-            except SkipRow as reason:
-                skipped.add(str(reason), place)
-                continue
-            yield item
-
-
-def _item(row: Row, place: str) -> _Item:
-    facts = {key: value for key, value in row.items() if key not in _LAYOUT}
-    if any(format.matches(row) for format in COMPARISONS.values()):
-        found = comparison_of(row, place)
-        return _Item(row, Prompt(found.prompt, facts, place), found.replies, found.ranks)
-    # whether somebody wanted the reply is no reason to leave it out
-    unlabelled = {key: value for key, value in row.items() if key not in ("label", "kto_tag")}
-    messages = chat_of(unlabelled, place).messages
-    if messages[-1].role != "assistant" or len(messages) < 2:
-        raise SkipRow("conversation that does not end with a reply")
-    return _Item(row, Prompt(messages[:-1], facts, place), (messages[-1].content,))
-
-
-def _fits(judges: Judges, item: _Item) -> bool:
-    return all(
-        sum(map(len, reply_ids(model.renderer, item.prompt.messages, reply))) <= model.model.options.context
-        for model in judges.models
-        for reply in item.replies
-    )
-
-
-def _scored(judges: Judges, items: list[_Item]) -> Iterator[tuple[_Item, list[float], list[float]]]:
-    """Each item with the scores of its replies and, of an ensemble, the disagreement about each."""
-    prompts = [item.prompt for item in items for _ in item.replies]
-    texts = [reply for item in items for reply in item.replies]
-    found = Judging(judges.reward)(prompts, texts, [True] * len(texts))
-    at = 0
-    for item in items:
-        here = slice(at, at := at + len(item.replies))
-        yield item, found["score"][here], found.get("disagreement", [])[here]
-
-
 def _score_pair(judges: Judges, prompt: str, reply: str) -> dict[str, Any]:
-    item = _Item({}, Prompt((Message("user", prompt),), source="prompt="), (reply,))
+    item = Item({}, Prompt((Message("user", prompt),), source="prompt="), (reply,))
     [(_, scores, apart)] = _scored(judges, [item])
     _print(item, scores)
     return {"score": scores[0], **({"disagreement": apart[0]} if apart else {})}
@@ -228,32 +83,3 @@ def _talk(judges: Judges) -> int:
             scored += 1
         except UserError as refusal:
             say(f"  {refusal}")
-
-
-def _print(item: _Item, scores: list[float]) -> None:
-    for value, reply in zip(scores, item.replies, strict=True):
-        print(f"{value:9.4f}  {_first_words(item.prompt.messages[-1].content)} → {_first_words(reply)}")
-
-
-def _first_words(text: str) -> str:
-    words = " ".join(text[: 4 * _SHOWN].split())
-    return words if len(words) <= _SHOWN else words[:_SHOWN] + "…"
-
-
-@contextmanager
-def _writer(out: str | None) -> Iterator[IO[str] | None]:
-    """A file that takes the place of `out` when it is whole; None where there is none."""
-    if out is None:
-        yield None
-        return
-    target = Path(out)
-    aside = aside_of(target)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                yield file
-            sync_file(aside)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)

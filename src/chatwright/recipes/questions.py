@@ -3,71 +3,35 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from chatwright import runs
-from chatwright.config import as_dict, option
-from chatwright.corpora.python_docs import entries, exists
+from chatwright.config import as_dict
+from chatwright.corpora.python_docs import entries
 from chatwright.data import questions as maker
-from chatwright.data.echoes import echoes
-from chatwright.data.questions import Chat, Question
-from chatwright.data.unknown_names import Unknown, unknown, with_demonstrations
+from chatwright.data.questions import Question
+from chatwright.data.unknown_names import Unknown
 from chatwright.errors import UserError
 from chatwright.files import aside_of, writing
 from chatwright.progress import bar, say
+from chatwright.recipes.asking import (
+    MOST_ECHOED,
+    QuestionOptions,
+    echoing,
+    made_unknown,
+    one_round,
+    sprinkled,
+)
 from chatwright.recipes.verb import verb
 from chatwright.runs import Run
 
 TRAIN, HELD_OUT, VALIDATION = "train.jsonl", "held_out.jsonl", "validation.jsonl"
 PROMPTS, UNKNOWN_VALIDATION, UNKNOWN_TEST = "prompts.jsonl", "unknown_validation.jsonl", "unknown_test.jsonl"
 _VALIDATION_ROWS = 1000
-_MOST_ECHOED, _CHATS_AN_ECHO = 3, 10
-_WORD = re.compile(r"[A-Za-z_]{2,}")
-
-
-@dataclass(frozen=True)
-class QuestionOptions:
-    """How many chats to make, and whether also what teaches to say "I don't know"."""
-
-    rounds: int = option(24, "times every question is asked, each time in another phrasing")
-    plain: int = option(3, "how many of these come first and ask by the name alone")
-    seed: int = option(0, "draws the order and the phrasing of every round")
-    unknown: int = option(
-        0,
-        'chats a round that answer "I don\'t know NAME." of made-up names; the options below need one or more',
-    )
-    echoes: int = option(
-        0, "chats that ask to say something back, before all others, and one to ten chats among the others"
-    )
-    kept_out: float = option(
-        0.06, "about the share of the questions, whole modules, that training never asks"
-    )
-    prompts: int = option(12_000, "prompts to align on: real names and made-up ones, half and half")
-    validation_rows: int = option(150, "rows to choose by, of each kind of name and language")
-    test_rows: int = option(300, "rows to test with, of each kind of name and language")
-
-    def __post_init__(self) -> None:
-        for name in ("seed", "unknown", "echoes"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}={getattr(self, name)} must be 0 or more")
-        for name, least in (("rounds", 1), ("prompts", 2), ("validation_rows", 1), ("test_rows", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)} must be at least {least}")
-        if not 0 <= self.plain <= self.rounds:
-            raise UserError(f"plain={self.plain} must be from 0 to rounds={self.rounds}")
-        if not 0 <= self.kept_out <= 0.5:
-            raise UserError(f"kept_out={self.kept_out:g} must be from 0 to 0.5")
-        if self.unknown and self.plain == self.rounds:
-            raise UserError(
-                f"unknown={self.unknown} needs rounds that are not plain; give more than rounds={self.rounds}"
-            )
 
 
 @verb(QuestionOptions)
@@ -92,15 +56,15 @@ def questions(source: str, out: str | Path, options: QuestionOptions) -> Run:
         asked: Sequence[Question] = maker.questions(entries(package))
         if not asked:
             raise UserError(f"{source} has no documented public names to ask about")
-        made = _unknown(package, asked, options) if options.unknown else None
+        made = made_unknown(package, asked, options) if options.unknown else None
         asked = made.division.rest if made else asked
         with bar("asking", options.rounds) as shown:
 
             def rounds() -> Iterator[Mapping[str, Any]]:
-                echo = _echoing(package, asked, made, options)
-                yield from echo(options.echoes, _MOST_ECHOED)
+                echo = echoing(package, asked, made, options)
+                yield from echo(options.echoes, MOST_ECHOED)
                 for number in range(options.rounds):
-                    yield from _sprinkled(_round(asked, made, options, number), echo, options)
+                    yield from sprinkled(one_round(asked, made, options, number), echo, options)
                     shown.update(number + 1)
 
             chats = _write(run.directory / TRAIN, rounds())
@@ -112,60 +76,6 @@ def questions(source: str, out: str | Path, options: QuestionOptions) -> Run:
         files, result = _write_unknown(run.directory, made) if made else ([], {})
         counts = {"questions": len(asked), "chats": chats, "held_out": measured}
         return run.finish([TRAIN, HELD_OUT, VALIDATION, *files], **counts, **result)
-
-
-def _unknown(package: str, asked: Sequence[Question], options: QuestionOptions) -> Unknown:
-    documented = {entry.name for entry in entries(package)}
-    return unknown(
-        asked,
-        lambda name: name in documented or exists(name),
-        options.seed,
-        share=options.kept_out,
-        demonstrations=options.unknown * (options.rounds - options.plain),
-        prompted=options.prompts,
-        rows=(options.validation_rows, options.test_rows),
-        first_round=options.rounds,
-    )
-
-
-def _round(
-    asked: Sequence[Question], made: Unknown | None, options: QuestionOptions, number: int
-) -> list[Chat]:
-    if number < options.plain:
-        return maker.plain_round(asked, options.seed, number)
-    chats = maker.training_round(asked, options.seed, number)
-    if made is None:
-        return chats
-    start = options.unknown * (number - options.plain)
-    names = made.demonstrated[start : start + options.unknown]
-    return with_demonstrations(chats, asked, names, options.seed, number)
-
-
-def _echoing(
-    package: str, asked: Sequence[Question], made: Unknown | None, options: QuestionOptions
-) -> Callable[[int, int], Iterator[Chat]]:
-    """Makes chats that say back; never a name that is measured with, nor a word that only what is kept out has."""
-    kept = set(made.division.modules) if made else set()
-    known = (
-        [entry for entry in entries(package) if entry.name.split(".")[0] not in kept]
-        if options.echoes
-        else []
-    )
-    words = sorted({word for entry in known for word in _WORD.findall(entry.doc)})
-    apart = {row["name"] for row in (*made.validation, *made.test)} if made else set()
-    names, turn = [question.name for question in asked], count()
-    return lambda number, most: echoes(names, words, apart, number, most, f"{options.seed}/{next(turn)}")
-
-
-def _sprinkled(
-    chats: list[Chat], echo: Callable[[int, int], Iterator[Chat]], options: QuestionOptions
-) -> Iterator[Chat]:
-    """The chats, with an echo after every tenth."""
-    said = echo(len(chats) // _CHATS_AN_ECHO if options.echoes else 0, 1)
-    for number, chat in enumerate(chats, 1):
-        yield chat
-        if options.echoes and number % _CHATS_AN_ECHO == 0:
-            yield next(said)
 
 
 def _write_unknown(directory: Path, made: Unknown) -> tuple[list[str], dict[str, Any]]:

@@ -193,9 +193,10 @@ def test_a_finished_run_does_nothing_and_a_changed_recipe_is_refused(
 
 
 def test_stopped_anywhere_it_ends_the_same(
-    recipe: Recipe, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_kernel: None
+    recipe: Recipe, journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_kernel: None
 ) -> None:
     """Killed after sampling, and before the judge, the policy, the decision, and the publishing."""
+    monkeypatch.setattr(rounds.Round, "kept", property(lambda found: True))
     file = recipe("stopped", policy_verb="grpo", reward=REWARD, train=GRPO)
     whole = cw.align(file, tmp_path / "whole")
     loaded: list[str] = []
@@ -226,12 +227,16 @@ def test_stopped_anywhere_it_ends_the_same(
     for part in ("", "round-1/policy", "round-2/policy"):
         wanted = (whole.directory / part / "model.safetensors").read_bytes()
         assert (out / part / "model.safetensors").read_bytes() == wanted, part
-    sampled = [path for path in loaded if "round-" not in path]
-    assert len(sampled) <= 3, "the start answers the held-out prompts once, and is sampled from once a round"
+    places = [str(journey.chat), str(out / "round-1" / "policy"), str(out / "round-2" / "policy")]
+    assert [loaded.count(place) for place in places] == [2, 2, 1], "each is sampled from and measured once"
+    policy = Run.open(out / "round-2" / "policy", ["grpo"]).parent("policy")
+    assert policy and policy.directory == (out / "round-1" / "policy").resolve()
     judge = Run.open(out / "round-2" / "judge", ["reward"])
     assert judge.info["inputs"][0]["path"].endswith("round-2/comparisons/so_far.jsonl")
     start = judge.parent("start")
-    assert start and start.directory == Run(Path(str(judge.directory))).parent("start").directory  # type: ignore[union-attr]
+    assert start and start.directory == journey.chat.directory.resolve(), (
+        "each judge learns from the beginning"
+    )
 
 
 def _killed(*_: Any, **__: Any) -> Any:
@@ -323,10 +328,13 @@ def test_an_endpoint_is_asked_nothing_twice(
     file, out = recipe("endpoint", judge=judge, rounds=1), tmp_path / "run"
     with pytest.raises(UserError, match=r"400.* run the same command again"):
         cw.align(file, out)
+    # the replies outlive the failure of the judge
     assert len(Judging.asked) == 10
+    kept = (out / "round-1" / "comparisons" / "replies.jsonl").read_bytes()
     Judging.left = 10_000
     run = cw.align(file, out)
     assert len(set(Judging.asked)) == len(Judging.asked) > 10
+    assert (out / "round-1" / "comparisons" / "replies.jsonl").read_bytes() == kept
     assert len(read_rows(out / "verdicts.jsonl")) == len(Judging.asked)
     wanted = read_rows(looped.directory / "round-1" / "comparisons" / "comparisons.jsonl")
     found = read_rows(out / "round-1" / "comparisons" / "comparisons.jsonl")

@@ -115,7 +115,7 @@ def test_the_corpus_leaves_out_what_is_kept_out(run: Run, tmp_path: Path) -> Non
 
 
 def test_no_name_is_made_up_that_python_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatwright.recipes.questions.exists", lambda name: True)
+    monkeypatch.setattr("chatwright.recipes.asking.exists", lambda name: True)
     with pytest.raises(cw.UserError, match="recombine to 0 others"):
         cw.questions("python:json", tmp_path / "out", unknown=2, kept_out=0)
 

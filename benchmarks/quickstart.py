@@ -1,5 +1,5 @@
 """The quickstart's own measure over several seeds: the share of questions answered right to the letter in phrasings
-never trained on, and what it took, as one JSON object.
+never trained on, what alignment changed on names that nobody taught, and what it took, as one JSON object.
 
     python benchmarks/quickstart.py [--seeds 0 1 2] [--minutes 6] [--keep DIRECTORY]
 
@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-KEPT = ("seconds", "training_seconds", "questions", "bits_per_byte", "tokens_per_second", "parameters")
+KEPT = ("seconds", "training_seconds", "alignment_seconds", "questions", "bits_per_byte", "tokens_per_second")
+KEPT += ("parameters", "reward_model", "best_step")
 
 
 def journey(place: Path, seed: int, minutes: float) -> dict[str, Any]:
@@ -35,7 +36,16 @@ def journey(place: Path, seed: int, minutes: float) -> dict[str, Any]:
     return {
         "seed": seed,
         "exact_match": found["exact_match_unseen_phrasing"],
+        "knowing": {side: shares(found["knowing"][side]) for side in ("before", "after")},
         **{key: found[key] for key in KEPT},
+    }
+
+
+def shares(side: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The share of every verdict over both languages, by kind of name."""
+    return {
+        kind: {verdict: found["share"] for verdict, found in by_language["all"].items()}
+        for kind, by_language in side.items()
     }
 
 

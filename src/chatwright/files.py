@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from chatwright.errors import UserError
 
@@ -104,6 +105,25 @@ def publishing(directory: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         sync_directory(directory.parent)
+
+
+@contextmanager
+def written_aside(out: str | None) -> Iterator[IO[str] | None]:
+    """A file that takes the place of `out` when it is whole; None where there is none."""
+    if out is None:
+        yield None
+        return
+    target = Path(out)
+    aside = aside_of(target)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                yield file
+            sync_file(aside)
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def cpp_compiler() -> str | None:

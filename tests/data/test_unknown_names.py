@@ -268,7 +268,11 @@ def test_comparisons_of_a_real_name() -> None:
     others = set()
     rows = [REAL, MADE_UP, row("str.join", "real", "Concatenate strings.")]
     for seed in range(400):
-        replies = [[ANSWER, "Return a dog.", "I don't know itertools.chain.", ""], [IDK], [ANSWER]]
+        replies = [
+            [ANSWER, "Return a dog.", "I don't know itertools.chain.", ""],
+            [IDK],
+            ["Concatenate strings."],
+        ]
         first, _, joined = comparisons(rows, replies, seed)
         assert first["replies"] == [ANSWER, "I don't know itertools.chain.", "Return a dog."]
         assert first["ranks"] == [0, 1, 1]

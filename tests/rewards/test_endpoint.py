@@ -55,10 +55,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.most_at_once = max(self.server.at_once, self.server.most_at_once)
         try:
             time.sleep(self.server.delay)
-            self._fail(failure) if failure is not None else self._judge(body)
         finally:
+            # before the answer goes out: whoever gets it may ask again at once
             with self.server.lock:
                 self.server.at_once -= 1
+        self._fail(failure) if failure is not None else self._judge(body)
 
     def _judge(self, body: dict[str, Any]) -> None:
         material = json.loads(body["messages"][-1]["content"])

@@ -6,7 +6,7 @@ Shape suffixes: N sequences, T positions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from chatwright.config import option
 from chatwright.data.groups import Group
 from chatwright.data.records import Prompt
 from chatwright.errors import UserError
-from chatwright.objectives.causal import tiny_decoder
+from chatwright.objectives.causal import tiny_decoder, tiny_shape
 from chatwright.objectives.contract import Batch, Roots
 from chatwright.objectives.replies import collate_replies, example_groups, targets_mask
 
@@ -150,5 +150,17 @@ class ClippedPolicy:
         return 1.0 / mask_NT.sum(1, keepdim=True).clamp(min=1)
 
     def example(self) -> tuple[dict[str, nn.Module], list[Group]]:
-        tokens = ("advantages", "reference_logprobs")
-        return {"policy": tiny_decoder()}, example_groups(replies=2, tokens=tokens)
+        tokens = ("advantages", "reference_logprobs", "old_logprobs")
+        groups = example_groups(replies=2, tokens=tokens)
+        # about those of the example's own model, so that ratios are about 1
+        tenth = np.float32(0.1)
+        usual = np.float32(-np.log(tiny_shape().vocab_size))
+        return {"policy": tiny_decoder()}, [
+            Group(
+                tuple(
+                    replace(r, tokens={**r.tokens, "old_logprobs": usual + r.tokens["old_logprobs"] * tenth})
+                    for r in group.replies
+                )
+            )
+            for group in groups
+        ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from chatwright.corpora.documents import Tally
 from chatwright.corpora.rows import rows
@@ -21,7 +20,7 @@ from chatwright.data.preferences import comparison_of
 from chatwright.data.records import Prompt
 from chatwright.errors import UserError
 from chatwright.evaluation.answers import Share
-from chatwright.files import aside_of, sync_file, writing
+from chatwright.files import written_aside
 from chatwright.progress import bar, say
 from chatwright.recipes.alignment.judging import Judges
 from chatwright.training.rollouts.experience import Judging
@@ -73,7 +72,7 @@ def score_file(judges: Judges, file: str | Path, out: str | None) -> dict[str, A
     """Score the rows of a file, a few at a time."""
     totals, skipped = Totals(), Tally()
     items = _items(judges, file, skipped)
-    with _writer(out) as written, bar("scoring") as shown:
+    with written_aside(out) as written, bar("scoring") as shown:
         while part := list(islice(items, _ROWS_TOGETHER)):
             for item, scores, apart in _scored(judges, part):
                 is_single = item.ranks is None
@@ -169,22 +168,3 @@ def _print(item: Item, scores: list[float]) -> None:
 def _first_words(text: str) -> str:
     words = " ".join(text[: 4 * _SHOWN].split())
     return words if len(words) <= _SHOWN else words[:_SHOWN] + "…"
-
-
-@contextmanager
-def _writer(out: str | None) -> Iterator[IO[str] | None]:
-    """A file that takes the place of `out` when it is whole; None where there is none."""
-    if out is None:
-        yield None
-        return
-    target = Path(out)
-    aside = aside_of(target)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                yield file
-            sync_file(aside)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from chatwright.errors import UserError
 from chatwright.progress import is_interactive, say
 from chatwright.recipes.corpus import corpus
 from chatwright.recipes.first_run import alignment
+from chatwright.recipes.first_run.knowing import knowing_lines, measure_knowing
 from chatwright.recipes.first_run.own_text import QuickstartOptions, figures, own_text, stage
 from chatwright.recipes.first_run.report import (
     advice,
@@ -108,10 +109,10 @@ def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, An
         "Measure: every question in phrasings never trained on; names that do not exist, before and after",
     )
     measured = measure_answers(talk, asked.directory / HELD_OUT, place)
-    knowing = alignment.measure_knowing(talk, best, asked, place)
+    knowing = measure_knowing(talk, best, asked, place)
     report = {"questions": asked.result["questions"], **measured, **figures(text, base, talk)}
     report |= {"knowing": knowing, **_alignment_figures(judged_by, best)}
-    for line in [*summary(report), *alignment.knowing_lines(knowing, judged_by, best), *advice(place)]:
+    for line in [*summary(report), *knowing_lines(knowing, judged_by, best), *advice(place)]:
         say(line)
     if not is_interactive():
         answer_samples(best)

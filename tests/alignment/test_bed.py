@@ -177,4 +177,4 @@ def test_ppo_on_a_decoder_comes_close_too(seed: int) -> None:
         samples=1024, rollouts=60, passes=4, minibatches=4, rate=0.02, seed=seed, network=True,
         options={"value": 0.5},
     )  # fmt: skip
-    assert Learner(Bed.drawn(seed, network=True), None, how).run() > 0.9
+    assert Learner(Bed.drawn(seed, network=True), None, how).run() > 0.7

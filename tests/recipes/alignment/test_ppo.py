@@ -149,7 +149,9 @@ def test_a_file_with_a_function_judges_and_the_result_is_one_object(
     assert found["steps"] == 2
     assert {"reward", "gold"} <= found["after"].keys()
     run = Run(tmp_path / "run")
-    assert str(tmp_path / "mine.py") in [entry["path"] for entry in run.info["inputs"]]
+    assert run.options["judge"] == f"{tmp_path / 'mine.py'}:short"
+    (tmp_path / "mine.py").write_text("def short(prompt, reply, **facts):\n    return 0.0\n")
+    assert main(list(map(str, [*command, *options]))) == 0, "its file may be mended"
     assert "gold" in rollouts(run)[0]
 
 

@@ -45,8 +45,7 @@ class Loop:
     @property
     def inputs(self) -> list[str | Path]:
         """Every file that the recipe names."""
-        named = [judges.inputs for judges in (self.referee.judges, self.gold) if judges]
-        return [self.options.prompts, *(path for paths in named for path in paths)]
+        return [self.options.prompts]
 
     def round(self, number: int) -> Path:
         """The folder of a round, from 1 on."""

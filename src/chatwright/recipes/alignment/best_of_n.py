@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from chatwright import runs
+from chatwright.config import as_dict
 from chatwright.corpora.documents import Tally
 from chatwright.data.preferences import read_prompts
 from chatwright.generation.sampling import SamplingOptions
@@ -48,8 +49,8 @@ def best_of_n(
     for reward in (judges, *([gold] if gold else [])):
         reward.check(found)
     parents = {"policy": parent, **judges.parents, **(gold.parents if gold else {})}
-    inputs = [prompts, *judges.inputs, *(gold.inputs if gold else [])]
-    with runs.start("best-of-n", out, options, parents, inputs) as run:
+    identity = {**as_dict(options), "judge": judges.identity}
+    with runs.start("best-of-n", out, identity, parents, [prompts]) as run:
         if run.finished:
             return Run(run.directory)
         say(f"  {len(found):,} prompts, {options.n} replies to each; judged by {judges.name}")

@@ -30,15 +30,22 @@ Spec = Place | Callable[..., Any]
 
 @dataclass(frozen=True)
 class Judges:
-    """A reward with what it was made from: runs, files, the reward models among it, and the fields of a prompt's row
-    that its rules compare replies with."""
+    """A reward with its name, the runs that it was made from, the reward models among it, and the fields of a prompt's
+    row that its rules compare replies with. The name stands in the run; the content of a function's file does not, so
+    that it can be mended and the run go on."""
 
     reward: Reward
     name: str
     parents: Mapping[str, Run] = field(default_factory=dict)
-    inputs: list[Path] = field(default_factory=list)
     models: list[RewardModel] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> str:
+        """The judge that a run which is gone on with has to have, by name; a run of `reward` is known by its content, and
+        a function that a program hands over by nothing."""
+        is_run = self.name in map(str, self.parents.values())
+        return "" if is_run or isinstance(self.reward, _Called) else self.name
 
     def check(self, prompts: Iterable[Prompt]) -> None:
         """Refuse a prompt without an answer that a rule needs, before anything is sampled."""
@@ -78,7 +85,6 @@ def judges_of(
         Mixture([(judges.name, weight, judges.reward) for weight, judges in found]),
         str(spec),
         {role: run for _, judges in found for role, run in judges.parents.items()},
-        [path for _, judges in found for path in judges.inputs],
         [model for _, judges in found for model in judges.models],
         [name for _, judges in found for name in judges.fields],
     )
@@ -93,13 +99,12 @@ def _one(
         roles = {role if not n else f"{role}_ensemble_{n}": run for n, run in enumerate(runs)}
         is_one = len(models) == 1 and models[0].model.numbers == 1
         reward: Reward = models[0] if is_one else Ensemble(models, pessimism)
-        return Judges(reward, str(runs[0]), roles, [], models)
+        return Judges(reward, str(runs[0]), roles, models)
     if ensemble:
         raise UserError(f"ensemble= joins reward models, and {place} is no run of `reward`")
     name = place.strip()
     if ":" in name:
-        file = Path(name.rpartition(":")[0])
-        return Judges(Function(FunctionOptions(name)), name, {}, [file] if file.is_file() else [])
+        return Judges(Function(FunctionOptions(name)), name)
     if name not in table("reward"):
         raise UserError(
             f"there is no run of `reward` at {name} and no reward of that name{did_you_mean(name, table('reward'))}; "

@@ -75,7 +75,7 @@ def learn(
 ) -> Run:
     """The run of a verb, from the open directory to the result; `make` builds what the method trains."""
     world, start = launch.world(), given.parent.directory
-    with shared_run.start(world, verb, out, options, given.parents, given.inputs) as run:
+    with shared_run.start(world, verb, out, given.identity(options), given.parents, given.inputs) as run:
         if run.finished:
             return Run(run.directory)
         tokenizer, shape = Tokenizer.load(start), read_config(start)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatwright.config import option
+from chatwright.config import as_dict, option
 from chatwright.corpora.documents import Tally
 from chatwright.data.preferences import read_prompts
 from chatwright.data.records import Prompt
@@ -52,6 +52,10 @@ class Ordered:
     held: list[Prompt]
     inputs: list[str | Path]
 
+    def identity(self, options: RolloutOptions) -> dict[str, Any]:
+        """The options and the judge's name, which a run that is gone on with has to have."""
+        return {**as_dict(options), "judge": self.judges.identity}
+
     @property
     def parents(self) -> dict[str, Run]:
         """Every run that this one is made from, by its role."""
@@ -81,8 +85,8 @@ def order(
         say(f"  {len(train):,} prompts to learn from, {len(held):,} to measure on; judged by {judges.name}")
         for reason, count in skipped.items():
             say(f"  skipped {count:,}: {reason} (first: {skipped.places[reason]})")
-    files = [prompts, *([options.validation] if options.validation else []), *inputs, *judges.inputs]
-    return Ordered(parent, judges, gold, train, held, [*files, *(gold.inputs if gold else [])])
+    files = [prompts, *([options.validation] if options.validation else []), *inputs]
+    return Ordered(parent, judges, gold, train, held, files)
 
 
 def sampling_of(options: RolloutOptions) -> SamplingOptions:

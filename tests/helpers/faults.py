@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_SECONDS_A_FAULT = 150
+_SECONDS_A_FAULT = 600
 
 
 @dataclass(frozen=True)

@@ -222,3 +222,11 @@ def few_steps(count: int, changes: Mapping[str, Any]) -> dict[str, Any]:
         },
         "logs": small.logs,
     }
+
+
+def ending(prompts: Sequence[Prompt], replies: Sequence[str]) -> list[float]:
+    """Most groups have equal rewards: only what follows the shortest prompt differs."""
+    return [
+        float(ord(reply[0]) % 5) if reply and len(prompt.messages[-1].content) == 1 else 0.0
+        for prompt, reply in zip(prompts, replies, strict=True)
+    ]

@@ -90,7 +90,9 @@ def steps(
             raise UserError(
                 f"the gradient is not finite at step {step + 1}; give a new -o with a lower learning_rate="
             )
-        optimizer.step(factor(step))
+        # momentum and decay would go on by themselves, but only where ranks have made zeros of missing gradients
+        if any(totals.values()):
+            optimizer.step(factor(step))
         optimizer.zero_grad()
         everywhere = world.sum({**sums, "": float(sum(batch.tokens for batch in batches))})
         tokens = int(everywhere.pop(""))

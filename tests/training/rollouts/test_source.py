@@ -17,7 +17,7 @@ from chatwright.distributed.checkpoint import load_state, save_state
 from chatwright.objectives.causal import Causal
 from chatwright.training.loop import accumulate, global_counts
 from chatwright.training.rollouts.estimators import KLOptions
-from helpers.alignment_work import QUESTIONS, Small, few_steps, first_gradient
+from helpers.alignment_work import QUESTIONS, Small, ending, few_steps, first_gradient
 from helpers.ranks import on_ranks
 from helpers.work import alone
 
@@ -232,6 +232,18 @@ def test_a_rollout_of_equal_rewards_alone_teaches_nothing() -> None:
     assert [step["gradient_norm"] for step in said] == [0.0, 0.0]
     assert all(torch.equal(a, b) for a, b in zip(before, small.policy.parameters(), strict=True))
     assert small.logs[0]["rollout"]["equal_groups"] == 1.0
+
+
+def test_a_step_without_replies_moves_nothing_on_any_number_of_processes() -> None:
+    """Where equal groups are left out a minibatch may be empty. Missing gradients become zeros when ranks add them up,
+    and momentum and decay would move the weights on two ranks that one process leaves alone."""
+    changes = {
+        "baseline": "grpo", "replies": 4, "samples": 8, "passes": 1, "drop_equal": True, "rate": 0.01, "reward": ending,
+    }  # fmt: skip
+    wanted = few_steps(6, changes)
+    assert [step["policy"] for step in wanted["terms"]].count(0.0) >= 2
+    for found in on_ranks("helpers.alignment_work:few_steps", 2, 6, changes):
+        close(found["weights"], wanted["weights"], 1e-4)
 
 
 def test_pretraining_adds_exactly_its_gradient() -> None:

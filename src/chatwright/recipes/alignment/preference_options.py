@@ -18,7 +18,9 @@ class PreferenceOptions(PairOptions):
     optimizer: dict[str, Any] = option(
         {"name": "adamw", "weight_decay": 0.0}, "adamw or muon, with their options"
     )
-    learning_rate: float | None = option(1e-5, "peak rate; small, because nothing else stops overfitting")
+    learning_rate: float | None = option(
+        1e-5, "peak rate; a few times more soon unlearns the chosen replies as well"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -65,8 +65,8 @@ def prepare(place: Path, shape: dict[str, Any]) -> int:
     from chatwright import runs
     from chatwright.models.decoder import Decoder
     from chatwright.models.interop.files import WEIGHTS, write_reward_config
-    from chatwright.models.interop.qwen3 import public_weights
-    from chatwright.models.presets import decoder_options
+    from chatwright.models.interop.weights import public_weights
+    from chatwright.models.presets import model_options
     from chatwright.models.scored import ScoredDecoder
     from chatwright.recipes.trained import chat_tokens, write_chat_model
     from chatwright.tokenization.chat import Renderer
@@ -75,7 +75,7 @@ def prepare(place: Path, shape: dict[str, Any]) -> int:
 
     words = made_up_words(random.Random(0))
     tokenizer = Tokenizer(train_tokenizer([" ".join(words)] * 4, TokenizerOptions(VOCABULARY)))
-    renderer, options = Renderer(tokenizer), decoder_options(shape, VOCABULARY)
+    renderer, options = Renderer(tokenizer), model_options(shape, VOCABULARY)
     models = {"sft": Decoder(options), "reward": ScoredDecoder(options)}
     for verb, model in models.items():
         model.initialize(torch.Generator().manual_seed(0))

@@ -26,8 +26,8 @@ from chatwright.generation.inference import Inference
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.models.decoder import Decoder
 from chatwright.models.interop.files import WEIGHTS, EndTokens, load_model, write_config
-from chatwright.models.interop.qwen3 import public_weights
-from chatwright.models.presets import decoder_options
+from chatwright.models.interop.weights import public_weights
+from chatwright.models.presets import model_options
 
 VOCABULARY, PROMPT_TOKENS = 4096, 32
 Writer = Callable[[], list[list[int]]]
@@ -35,7 +35,7 @@ Writer = Callable[[], list[list[int]]]
 
 def random_run(directory: Path, preset: str) -> None:
     """A model with random weights in the public layout. Its end tokens lie outside what it can write."""
-    model = Decoder(decoder_options({"name": preset}, VOCABULARY))
+    model = Decoder(model_options({"name": preset}, VOCABULARY))
     model.initialize(torch.Generator().manual_seed(0))
     write_config(directory, model.options, EndTokens(VOCABULARY - 1, [VOCABULARY - 1], VOCABULARY - 2))
     save_file(public_weights(model), directory / WEIGHTS)

@@ -46,7 +46,7 @@ TABLES: dict[str, dict[str, str]] = {
         "exact_dedup": "chatwright.corpora.dedup:drop_exact_duplicates",
     },
     "model": {
-        "qwen3": "chatwright.models.decoder:Decoder",
+        "qwen3": "chatwright.models.family.qwen3:QWEN3",
     },
     "objective": {
         "causal": "chatwright.objectives.causal:Causal",

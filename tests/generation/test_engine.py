@@ -159,7 +159,7 @@ def test_progress_counts_every_answer(model: Decoder) -> None:
 
 def test_greedy_equals_transformers() -> None:
     transformers = pytest.importorskip("transformers", reason="the peer is an extra")
-    from chatwright.models.interop.qwen3 import public_config, public_weights
+    from chatwright.models.interop.weights import public_config, public_weights
 
     model = random_model()
     tokens = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": 0}

@@ -13,7 +13,7 @@ from chatwright.errors import UserError
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import Chat, TextModel, replies, sampling_options
 from chatwright.models.interop.files import EndTokens, write_config
-from chatwright.models.interop.qwen3 import public_weights
+from chatwright.models.interop.weights import public_weights
 
 OPTIONS = SamplingOptions(max_new_tokens=24, temperature=1.5, top_p=1.0, seed=1)
 ASKED = [[Message("user", "What does chain do?")], [Message("user", "你好")]]

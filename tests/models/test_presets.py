@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from chatwright.errors import UserError
-from chatwright.models.decoder import Decoder
-from chatwright.models.presets import PRESETS, decoder_options
+from chatwright.models.family.architecture import architecture_of
+from chatwright.models.family.qwen3 import QWEN3
+from chatwright.models.presets import model_options
 
 PUBLISHED = {
     "qwen3-0.6b": 596_049_920,
@@ -21,7 +22,8 @@ PUBLISHED = {
 
 def parameters(name: str, vocab_size: int | None = None) -> int:
     with torch.device("meta"):
-        return sum(p.numel() for p in Decoder(decoder_options({"name": name}, vocab_size)).parameters())
+        options = model_options({"name": name}, vocab_size)
+        return sum(p.numel() for p in architecture_of(options).root(options).parameters())
 
 
 @pytest.mark.parametrize(("name", "count"), PUBLISHED.items())
@@ -29,7 +31,7 @@ def test_published_shapes_have_their_published_size(name: str, count: int) -> No
     assert parameters(name) == count
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in PUBLISHED])
+@pytest.mark.parametrize("name", [name for name in QWEN3.presets if name not in PUBLISHED])
 def test_small_sizes_are_near_their_names(name: str) -> None:
     found = re.fullmatch(r"qwen3-(\d+)m", name)
     assert found
@@ -37,12 +39,12 @@ def test_small_sizes_are_near_their_names(name: str) -> None:
 
 
 def test_sizes_grow_with_their_names() -> None:
-    counts = [parameters(name) for name in PRESETS]
+    counts = [parameters(name) for name in QWEN3.presets]
     assert counts == sorted(counts)
 
 
 def test_fields_win_over_the_preset_and_the_tokenizer_over_both() -> None:
-    shape = decoder_options({"name": "qwen3-5m", "layers": "4", "vocab_size": 9}, vocab_size=500)
+    shape = model_options({"name": "qwen3-5m", "layers": "4", "vocab_size": 9}, vocab_size=500)
     assert (shape.layers, shape.width, shape.vocab_size) == (4, 256, 500)
 
 
@@ -56,4 +58,4 @@ def test_fields_win_over_the_preset_and_the_tokenizer_over_both() -> None:
 )
 def test_unknown_sizes_and_fields_are_refused(model: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        decoder_options(model)
+        model_options(model)

@@ -21,7 +21,7 @@ from chatwright.models.interop.files import (
     write_config,
     write_reward_config,
 )
-from chatwright.models.interop.qwen3 import public_weights
+from chatwright.models.interop.weights import public_weights
 from chatwright.models.scored import ScoredDecoder, decoder_of
 from chatwright.rewards.model import raw_scores
 from helpers.weights import stirred

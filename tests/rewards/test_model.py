@@ -15,7 +15,7 @@ from chatwright.distributed.checkpoint import save_weights
 from chatwright.errors import UserError
 from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import WEIGHTS, EndTokens, write_reward_config
-from chatwright.models.interop.qwen3 import public_weights
+from chatwright.models.interop.weights import public_weights
 from chatwright.models.scored import ScoredDecoder
 from chatwright.rewards.contract import scores_of
 from chatwright.rewards.model import Ensemble, RewardModel, raw_scores

@@ -14,13 +14,14 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chatwright.generation.cache import Cache
 from chatwright.generation.native import NativeStep, NoKernelError
 from chatwright.models.attention import attend
 from chatwright.models.decoder import Block, Decoder
+from chatwright.models.layers import RMSNorm, SwiGLU
 from chatwright.models.positions import rotary_table
 from chatwright.progress import say
 
@@ -50,7 +51,7 @@ class Inference:
         with torch.no_grad():
             self._layers = [self._laid_out(block) for block in blocks]
             self._embedding = model.embedding.weight.detach().to(self.dtype)
-            self._head = self._behind_norm(model.head_weight, model.final_norm.weight)
+            self._head = self._behind_norm(model.head_weight, _weight(model.final_norm))
             self._straight_LJD = torch.stack([_head_norms(block, o.heads, o.kv_heads) for block in blocks])
             first, second = self._straight_LJD.chunk(2, dim=-1)
             self._crossed_LJD = torch.cat((second, first), dim=-1)
@@ -144,11 +145,12 @@ class Inference:
     def _laid_out(self, block: Block) -> _Layer:
         attention, feed_forward = block.attention, block.feed_forward
         qkv = torch.cat([part.weight for part in (attention.query, attention.key, attention.value)])
+        assert isinstance(feed_forward, SwiGLU)
         gate_up = torch.cat([feed_forward.gate.weight, feed_forward.up.weight])
         return _Layer(
-            self._behind_norm(qkv, block.attention_norm.weight),
+            self._behind_norm(qkv, _weight(block.attention_norm)),
             attention.output.weight.t().to(self.dtype).contiguous(),
-            self._behind_norm(gate_up, block.feed_forward_norm.weight),
+            self._behind_norm(gate_up, _weight(block.feed_forward_norm)),
             feed_forward.down.weight.t().to(self.dtype).contiguous(),
         )
 
@@ -192,8 +194,12 @@ class Inference:
 
 def _head_norms(block: Block, heads: int, kv_heads: int) -> Tensor:
     """The weights of the query and key norms times √D, one line a head: [J, D]."""
-    norms = (
-        block.attention.query_norm.weight.expand(heads, -1),
-        block.attention.key_norm.weight.expand(kv_heads, -1),
-    )
+    query, key = block.attention.query_norm, block.attention.key_norm
+    assert query is not None and key is not None
+    norms = query.weight.expand(heads, -1), key.weight.expand(kv_heads, -1)
     return torch.cat(norms).float() * math.sqrt(norms[0].size(-1))
+
+
+def _weight(norm: nn.Module) -> Tensor:
+    assert isinstance(norm, RMSNorm)
+    return norm.weight

@@ -39,6 +39,11 @@ def causal_mask(length: int, segments_BT: Tensor | None, device: torch.device) -
     return seen & (segments_BT[:, :, None] == segments_BT[:, None, :])
 
 
+def full_mask(length: int, segments_BT: Tensor | None, device: torch.device) -> Tensor | None:
+    """True where a query may see a key: everywhere (None), or in the same document, [B, T, T]."""
+    return None if segments_BT is None else segments_BT[:, :, None] == segments_BT[:, None, :]
+
+
 def attend(
     q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None, kernel: str = "plain"
 ) -> Tensor:
@@ -82,33 +87,51 @@ def _sdpa(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None) -
 
 
 class Attention(nn.Module):
-    """Grouped-query self-attention (Ainslie et al. 2023) with normalized queries and keys (Qwen3)."""
+    """Grouped-query self-attention (Ainslie et al. 2023).
 
-    def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, eps: float) -> None:
+    normed: queries and keys are normalized in every head (Qwen3). bias: whether queries, keys and values have biases;
+    output_bias: whether the output has.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        eps: float,
+        normed: bool = True,
+        bias: bool = False,
+        output_bias: bool = False,
+    ) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
-        self.query = Linear(width, heads * head_dim)
-        self.key = Linear(width, kv_heads * head_dim)
-        self.value = Linear(width, kv_heads * head_dim)
-        self.output = Linear(heads * head_dim, width)
-        self.query_norm = RMSNorm(head_dim, eps)
-        self.key_norm = RMSNorm(head_dim, eps)
+        self.query = Linear(width, heads * head_dim, bias)
+        self.key = Linear(width, kv_heads * head_dim, bias)
+        self.value = Linear(width, kv_heads * head_dim, bias)
+        self.output = Linear(heads * head_dim, width, output_bias)
+        self.query_norm = RMSNorm(head_dim, eps) if normed else None
+        self.key_norm = RMSNorm(head_dim, eps) if normed else None
 
     def forward(
         self,
         x_BTW: Tensor,
-        rotary: tuple[Tensor, Tensor],
+        rotary: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         kernel: str,
         cache: KeyValueCache | None = None,
         layer: int = 0,
     ) -> Tensor:
+        """rotary: cosines and sines for the positions; None where positions are in x already."""
         batch, length, _ = x_BTW.shape
-        q_BTHD = self.query_norm(self.query(x_BTW).view(batch, length, self.heads, self.head_dim))
-        k_BTKD = self.key_norm(self.key(x_BTW).view(batch, length, self.kv_heads, self.head_dim))
+        q_BTHD = self.query(x_BTW).view(batch, length, self.heads, self.head_dim)
+        k_BTKD = self.key(x_BTW).view(batch, length, self.kv_heads, self.head_dim)
         v_BKTD = self.value(x_BTW).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
-        q_BHTD = rotate(q_BTHD.transpose(1, 2), *rotary)
-        k_BKTD = rotate(k_BTKD.transpose(1, 2), *rotary)
+        if self.query_norm is not None and self.key_norm is not None:
+            q_BTHD, k_BTKD = self.query_norm(q_BTHD), self.key_norm(k_BTKD)
+        q_BHTD, k_BKTD = q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2)
+        if rotary is not None:
+            q_BHTD, k_BKTD = rotate(q_BHTD, *rotary), rotate(k_BKTD, *rotary)
         if cache is not None:
             k_BKTD, v_BKTD = cache.append(layer, k_BKTD, v_BKTD)
         out_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, kernel)

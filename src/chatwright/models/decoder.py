@@ -1,7 +1,7 @@
-"""The default model: a decoder in exactly Qwen3's shape (Qwen3 technical report 2025, section 2).
+"""Decoders, which write text: GPT-1 to GPT-3, Llama, Qwen. They differ in the parts that a `Parts` names.
 
-RMSNorm before each part, rotary positions, grouped queries with normalized queries and keys, SwiGLU, no biases.
-Everything in the ecosystem runs this shape.
+By default the parts are exactly Qwen3's: RMSNorm before each part, rotary positions, grouped queries with normalized
+queries and keys, SwiGLU, no biases. The files in `family/` say which parts the others have.
 
 Shape suffixes: B batch, T length, W width, V vocabulary.
 """
@@ -9,6 +9,7 @@ Shape suffixes: B batch, T length, W width, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +17,35 @@ from torch.nn import functional as F
 
 from chatwright.config import option
 from chatwright.errors import UserError
-from chatwright.models.attention import Attention, KeyValueCache, causal_mask
+from chatwright.models.attention import Attention, KeyValueCache, causal_mask, full_mask
 from chatwright.models.heads.language import token_logprobs
-from chatwright.models.layers import Linear, RMSNorm, SwiGLU
+from chatwright.models.layers import MLP, LayerNorm, Linear, RMSNorm, SwiGLU
 from chatwright.models.positions import rotary_table
 from chatwright.models.root import Root
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What an architecture is made of; its sizes are options, its parts are not.
+
+    norm_after: normalized after the addition to the residual stream (Vaswani et al. 2017), not before the part. bias:
+    nowhere, at queries, keys and values, or at every linear map.
+    """
+
+    norm: Literal["rms", "layer"] = "rms"
+    norm_after: bool = False
+    positions: Literal["rotary", "learned"] = "rotary"
+    normed_heads: bool = True
+    bias: Literal["none", "qkv", "all"] = "none"
+    feed_forward: Literal["swiglu", "gelu", "gelu_tanh"] = "swiglu"
+
+
+@dataclass(frozen=True)
 class DecoderOptions:
-    """The shape of a decoder."""
+    """The shape of a decoder; of Qwen3, where no subclass says otherwise."""
+
+    architecture: ClassVar[str] = "qwen3"
+    parts: ClassVar[Parts] = Parts()
 
     vocab_size: int = option(8192, "tokens in the vocabulary")
     width: int = option(256, "width of the residual stream")
@@ -58,26 +78,42 @@ class DecoderOptions:
             raise UserError(f"model.head_dim={self.head_dim} must be even for rotary positions")
 
 
+def _norm(options: DecoderOptions) -> nn.Module:
+    kind = RMSNorm if options.parts.norm == "rms" else LayerNorm
+    return kind(options.width, options.norm_eps)
+
+
 class Block(nn.Module):
-    """Attention, then feed-forward, each normalized before and added to the residual stream."""
+    """Attention, then feed-forward, each added to the residual stream and normalized before, or after the addition."""
 
     def __init__(self, options: DecoderOptions) -> None:
         super().__init__()
-        o = options
-        self.attention_norm = RMSNorm(o.width, o.norm_eps)
-        self.attention = Attention(o.width, o.heads, o.kv_heads, o.head_dim, o.norm_eps)
-        self.feed_forward_norm = RMSNorm(o.width, o.norm_eps)
-        self.feed_forward = SwiGLU(o.width, o.feed_forward)
+        o, parts = options, options.parts
+        qkv, everywhere = parts.bias != "none", parts.bias == "all"
+        self.norm_after = parts.norm_after
+        self.attention_norm = _norm(o)
+        self.attention = Attention(
+            o.width, o.heads, o.kv_heads, o.head_dim, o.norm_eps, parts.normed_heads, qkv, everywhere
+        )
+        self.feed_forward_norm = _norm(o)
+        self.feed_forward = (
+            SwiGLU(o.width, o.feed_forward)
+            if parts.feed_forward == "swiglu"
+            else MLP(o.width, o.feed_forward, parts.feed_forward)
+        )
 
     def forward(
         self,
         x_BTW: Tensor,
-        rotary: tuple[Tensor, Tensor],
+        rotary: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         kernel: str,
         cache: KeyValueCache | None = None,
         layer: int = 0,
     ) -> Tensor:
+        if self.norm_after:
+            x_BTW = self.attention_norm(x_BTW + self.attention(x_BTW, rotary, mask, kernel, cache, layer))
+            return self.feed_forward_norm(x_BTW + self.feed_forward(x_BTW))  # type: ignore[no-any-return]
         x_BTW = x_BTW + self.attention(self.attention_norm(x_BTW), rotary, mask, kernel, cache, layer)
         return x_BTW + self.feed_forward(self.feed_forward_norm(x_BTW))  # type: ignore[no-any-return]
 
@@ -86,15 +122,19 @@ class Decoder(Root):
     """A causal language model; call it as a root: `model(inputs, targets=…, outputs=(…))`."""
 
     Options = DecoderOptions
+    options: DecoderOptions
 
     def __init__(self, options: DecoderOptions) -> None:
         super().__init__()
         self.options = options
         self.compute_dtype = torch.float32
         self.kernel = "plain"
+        parts = options.parts
         self.embedding = nn.Embedding(options.vocab_size, options.width)
+        is_learned = parts.positions == "learned"
+        self.positions = nn.Embedding(options.context, options.width) if is_learned else None
         self.blocks = nn.ModuleList(Block(options) for _ in range(options.layers))
-        self.final_norm = RMSNorm(options.width, options.norm_eps)
+        self.final_norm = nn.Identity() if parts.norm_after else _norm(options)
         self.head = None if options.tied else Linear(options.width, options.vocab_size)
 
     def forward(
@@ -108,24 +148,33 @@ class Decoder(Root):
         positions: Tensor | None = None,
         mask: Tensor | None = None,
         temperature: float = 1.0,
+        causal: bool = True,
     ) -> dict[str, Tensor]:
         """Run the model and return what `outputs` names.
 
         inputs: [B, T] token ids. targets: [B, T], IGNORE where none. segments: [B, T] document numbers: attention
-        stays inside a document. positions [B, T] or [T] and mask [B, T, S] are for cached generation.
+        stays inside a document. positions [B, T] or [T] and mask [B, T, S] are for cached generation. causal: no
+        attention to later positions; not so for objectives that fill gaps in.
         temperature divides the logits, as it does in sampling.
         `hidden` [B, T, W]; `logprobs` and `entropy` [B, T] float32 (need targets); `logits` [B, T, V] float32.
         """
         length = inputs_BT.size(1)
         if mask is None and cache is None:
-            mask = causal_mask(length, segments, inputs_BT.device)
+            mask = (causal_mask if causal else full_mask)(length, segments, inputs_BT.device)
         if positions is None:
             positions = torch.arange(length, device=inputs_BT.device)
-        rotary = self.rotary(positions)
-        x_BTW = F.embedding(inputs_BT, self.embedding.weight).to(self.compute_dtype)
+        x_BTW, rotary = self._embedded(inputs_BT, positions)
+        kernel = self.kernel if causal else "plain"
         for layer, block in enumerate(self.blocks):
-            x_BTW = block(x_BTW, rotary, mask, self.kernel, cache, layer)
+            x_BTW = block(x_BTW, rotary, mask, kernel, cache, layer)
         return self._outputs(self.final_norm(x_BTW), targets, outputs, temperature)
+
+    def _embedded(self, inputs_BT: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """The first hidden states, and the rotary factors where positions are not in these."""
+        x_BTW = F.embedding(inputs_BT, self.embedding.weight)
+        if self.positions is None:
+            return x_BTW.to(self.compute_dtype), self.rotary(positions)
+        return (x_BTW + F.embedding(positions, self.positions.weight)).to(self.compute_dtype), None
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for positions [T] or [B, T], ready to broadcast over heads, in the compute type."""
@@ -161,11 +210,11 @@ class Decoder(Root):
         zero, so that every block begins as the identity; embeddings have deviation 0.02."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
             elif name.endswith(("attention.output.weight", "feed_forward.down.weight")):
                 parameter.zero_()
             else:
-                is_table = name.startswith(("embedding", "head"))
+                is_table = name.startswith(("embedding", "positions", "head"))
                 deviation = 0.02 if is_table else parameter.size(1) ** -0.5
                 parameter.normal_(0.0, deviation, generator=generator)
 
@@ -190,6 +239,9 @@ class Decoder(Root):
         """Multiply-adds of the forward pass times two, per position, in rows of `length`; `learnt` is the share of
         positions that go through the head."""
         o = self.options
-        projections = o.width * o.head_dim * (2 * o.heads + 2 * o.kv_heads) + 3 * o.width * o.feed_forward
+        matrices = 3 if o.parts.feed_forward == "swiglu" else 2
+        projections = (
+            o.width * o.head_dim * (2 * o.heads + 2 * o.kv_heads) + matrices * o.width * o.feed_forward
+        )
         attention = o.heads * o.head_dim * length
         return 2.0 * (o.layers * (projections + attention) + learnt * o.width * o.vocab_size)

@@ -6,6 +6,7 @@ float32 or bfloat16 as the plan says, and the optimizer always sees the full-pre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,14 +15,29 @@ from torch.nn import functional as F
 
 
 class Linear(nn.Module):
-    """`y = x Wᵀ`, without bias. W: [out, in] float32; x: [..., in] in the compute type."""
+    """`y = x Wᵀ (+ b)`. W: [out, in] and b: [out] float32; x: [..., in] in the compute type."""
 
-    def __init__(self, features_in: int, features_out: int) -> None:
+    def __init__(self, features_in: int, features_out: int, bias: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(features_out, features_in))
+        self.bias = nn.Parameter(torch.empty(features_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype))
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.linear(x, self.weight.to(x.dtype), bias)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalization (Ba et al. 2016): centred and scaled, computed in float32. x: [..., width]."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+        self.bias = nn.Parameter(torch.empty(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 class RMSNorm(nn.Module):
@@ -72,3 +88,23 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+
+class MLP(nn.Module):
+    """Feed-forward `down(act(up(x)))` (Vaswani et al. 2017, section 3.3), with biases. x: [..., width]."""
+
+    def __init__(self, width: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.up = Linear(width, hidden, bias=True)
+        self.down = Linear(hidden, width, bias=True)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from chatwright.models.decoder import DecoderOptions
 
 
 class Root(nn.Module):
@@ -17,7 +14,7 @@ class Root(nn.Module):
     `compute_dtype` is the type of the activations, `kernel` the attention kernel; both come from the plan.
     """
 
-    options: DecoderOptions
+    options: Any
     compute_dtype: torch.dtype
     kernel: str
 

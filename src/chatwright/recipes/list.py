@@ -27,7 +27,7 @@ def list_names(kind: str | None = None, options: NoOptions = NoOptions()) -> dic
 def names(kind: str) -> list[str]:
     """All names of one kind."""
     if kind == "preset":
-        from chatwright.models.presets import PRESETS
+        from chatwright.models.presets import presets
 
-        return list(PRESETS)
+        return list(presets())
     return sorted(registry.table(kind))

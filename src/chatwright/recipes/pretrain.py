@@ -17,7 +17,7 @@ from chatwright.evaluation.likelihood import held_out_likelihood
 from chatwright.generation.text import TextModel
 from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import EndTokens, empty_model, write_config
-from chatwright.models.presets import decoder_options
+from chatwright.models.presets import model_options
 from chatwright.recipes.stores import corpus_stores
 from chatwright.recipes.trained import describe, finish
 from chatwright.recipes.verb import Place, verb
@@ -55,7 +55,7 @@ def pretrain(corpus: Place, tokenizer: Place, out: str | Path, options: Pretrain
     begun, world = time.monotonic(), launch.world()
     parents = {"corpus": Run.open(corpus, ["corpus"]), "tokenizer": Run.open(tokenizer, ["tokenizer"])}
     vocabulary = Tokenizer.load(parents["tokenizer"].directory)
-    shape = decoder_options(options.model, vocabulary.vocab_size)
+    shape = model_options(options.model, vocabulary.vocab_size)
     context = _row_length(options.context, shape)
     cls, settings = named("objective", options.objective)
     objective = cls(settings)

@@ -17,7 +17,7 @@ from chatwright.distributed.checkpoint import load_state, save_state, save_weigh
 from chatwright.distributed.launch import World
 from chatwright.errors import Interrupted
 from chatwright.models.interop.files import WEIGHTS
-from chatwright.models.interop.qwen3 import public_weights
+from chatwright.models.interop.weights import public_weights
 from chatwright.models.root import Root
 from chatwright.objectives.contract import Objective
 from chatwright.optim.schedules import Schedule

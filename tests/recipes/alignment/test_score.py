@@ -103,6 +103,14 @@ def test_rules_compare_with_the_other_fields_of_a_row(tmp_path: Path) -> None:
     ]
     found = cw.score("number", write_rows(tmp_path / "rows.jsonl", rows))
     assert found["scores"] == [1.0, 0.0, [1.0, 0.0]]
+    seen: list[dict[str, object]] = []
+
+    def noting(prompt: str, reply: str, **facts: object) -> float:
+        seen.append(facts)
+        return 0.0
+
+    cw.score(noting, tmp_path / "rows.jsonl")
+    assert seen == [{"answer": 5}, {"answer": "5"}, {"answer": 5}, {"answer": 5}]
     with pytest.raises(UserError, match=r"rows.jsonl:1: the field 'answer' is missing"):
         cw.score("number", write_rows(tmp_path / "rows.jsonl", [{"prompt": "2+3", "completion": "5"}]))
 

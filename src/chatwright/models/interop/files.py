@@ -17,7 +17,9 @@ from chatwright.config import dumps
 from chatwright.errors import UserError
 from chatwright.files import atomic_write
 from chatwright.models.decoder import Decoder, DecoderOptions
-from chatwright.models.interop import qwen3
+from chatwright.models.family.architecture import architecture_of, public_architecture
+from chatwright.models.interop import weights as named
+from chatwright.models.root import Root
 from chatwright.models.scored import ScoredDecoder
 
 WEIGHTS = "model.safetensors"
@@ -36,9 +38,9 @@ class EndTokens:
         return {"bos_token_id": self.bos, "eos_token_id": self.eos[0], "pad_token_id": self.pad}
 
 
-def write_config(directory: Path, options: DecoderOptions, tokens: EndTokens) -> None:
+def write_config(directory: Path, options: Any, tokens: EndTokens) -> None:
     """Write config.json and generation_config.json of a language model."""
-    atomic_write(directory / "config.json", dumps(qwen3.public_config(options, tokens.public)))
+    atomic_write(directory / "config.json", dumps(named.public_config(options, tokens.public)))
     generation = {**tokens.public, "eos_token_id": list(tokens.eos), "do_sample": True}
     atomic_write(directory / "generation_config.json", dumps(generation))
 
@@ -47,17 +49,27 @@ def write_reward_config(
     directory: Path, model: ScoredDecoder, tokens: EndTokens, mean: float = 0.0, deviation: float = 1.0
 ) -> None:
     """Write the config.json of a reward model; mean and deviation are those of its raw scores of reference replies."""
-    config = qwen3.public_reward_config(model, tokens.public)
+    config = named.public_reward_config(model, tokens.public)
     scale = {"reward_mean": mean, "reward_deviation": deviation}
     atomic_write(directory / "config.json", dumps({**config, **scale}))
 
 
-def read_config(directory: Path) -> DecoderOptions:
-    """The shape of the language model in `directory`."""
-    config = _config(directory)
-    if qwen3.reward_heads(config):
+def read_options(directory: Path) -> Any:
+    """The options of the model in `directory`, of any architecture."""
+    config, place = _config(directory), str(directory / "config.json")
+    architecture = public_architecture(config, place)
+    if named.reward_heads(config, architecture):
         raise UserError(f"{directory} holds a reward model, which gives scores and writes no text")
-    return qwen3.options_of(config, str(directory / "config.json"))
+    return architecture.public.options(config, place)
+
+
+def read_config(directory: Path) -> DecoderOptions:
+    """The shape of the language model in `directory`: of a decoder, which writes text."""
+    options = read_options(directory)
+    if not isinstance(options, DecoderOptions):
+        name = type(options).architecture
+        raise UserError(f"{directory} holds a model of the architecture {name}; this takes a decoder")
+    return options
 
 
 def _config(directory: Path) -> dict[str, Any]:
@@ -86,21 +98,37 @@ def load_reward_model(
 ) -> tuple[ScoredDecoder, float, float]:
     """The reward model of a run, in evaluation mode, and the mean and deviation of its raw scores."""
     config = _config(directory)
-    heads = qwen3.reward_heads(config)
+    place = str(directory / "config.json")
+    architecture = public_architecture(config, place)
+    heads = named.reward_heads(config, architecture)
     if not heads:
         raise UserError(f"{directory} holds no reward model; make one with `chatwright reward`")
-    options = qwen3.options_of(config, str(directory / "config.json"))
-    model = empty_scored(options, heads, device, confidence=qwen3.has_confidence(config))
+    options = architecture.public.options(config, place)
+    model = empty_scored(options, heads, device, confidence=named.has_confidence(config))
     with torch.no_grad():
-        qwen3.load_public_scores(model, _weights(directory), str(directory / WEIGHTS))
+        named.load_public_scores(model, _weights(directory), str(directory / WEIGHTS))
     return model.eval(), float(config.get("reward_mean", 0.0)), float(config.get("reward_deviation", 1.0))
 
 
-def empty_model(options: DecoderOptions, device: torch.device | str) -> Decoder:
-    """A model whose weights are not set yet."""
+def load_root(directory: Path, device: torch.device | str = "cpu") -> Root:
+    """The model of a run, of any architecture, in evaluation mode, float32."""
+    model = empty_root(read_options(directory), device)
+    load_weights(model, directory)
+    return model.eval()
+
+
+def empty_root(options: Any, device: torch.device | str) -> Root:
+    """A model of any architecture whose weights are not set yet."""
     with torch.device("meta"):
-        model = Decoder(options)
+        model = architecture_of(options).root(options)
     return model.to_empty(device=device)
+
+
+def empty_model(options: DecoderOptions, device: torch.device | str) -> Decoder:
+    """A decoder whose weights are not set yet."""
+    model = empty_root(options, device)
+    assert isinstance(model, Decoder)
+    return model
 
 
 def empty_scored(
@@ -116,10 +144,10 @@ def empty_scored(
     return model.to_empty(device=device)
 
 
-def load_weights(model: Decoder, directory: Path) -> None:
+def load_weights(model: Root, directory: Path) -> None:
     """Read model.safetensors into the model."""
     with torch.no_grad():
-        qwen3.load_public_weights(model, _weights(directory), str(directory / WEIGHTS))
+        named.load_public_weights(model, _weights(directory), str(directory / WEIGHTS))
 
 
 def load_trunk(model: ScoredDecoder, directory: Path) -> None:
@@ -128,10 +156,10 @@ def load_trunk(model: ScoredDecoder, directory: Path) -> None:
     weights = {
         name: weight
         for name, weight in _weights(directory).items()
-        if name != "score.weight" and (writes or name != "lm_head.weight")
+        if name != named.SCORE and (writes or name != "lm_head.weight")
     }
     with torch.no_grad():
-        qwen3.load_public_weights(model.trunk, weights, str(directory / WEIGHTS))
+        named.load_public_weights(model.trunk, weights, str(directory / WEIGHTS))
 
 
 def _weights(directory: Path) -> dict[str, Tensor]:

@@ -118,6 +118,15 @@ def test_made_up_names_do_not_exist(many: list[str], documented: set[str]) -> No
     assert not [name for name in many if exists(name)]
 
 
+def test_no_real_method_of_a_real_class_stands_under_another_module(
+    division: Division, many: list[str]
+) -> None:
+    real = {
+        tuple(question.name.split(".")[-2:]) for question in division.rest if question.name.count(".") > 1
+    }
+    assert not [name for name in many if tuple(name.split(".")[-2:]) in real]
+
+
 def test_made_up_names_look_real(division: Division, many: list[str]) -> None:
     real = [question.name for question in division.rest]
     parts = {part for name in real for part in name.split(".")}

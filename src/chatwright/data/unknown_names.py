@@ -117,8 +117,9 @@ def made_up(
 ) -> list[str]:
     """So many different names that nobody documented, made of parts of the names in `asked`, as deep and as cased.
 
-    Modules, classes and last parts are swapped between names, and words inside a part. `taken(name)` says what may
-    not be given, besides the names of `asked`. Raises UserError when the names do not recombine to so many.
+    Modules, classes and last parts are swapped between names, and words inside a part. A real class's real method stands
+    under no other module: who knows it has an answer. `taken(name)` says what may not be given, besides the names of
+    `asked`. Raises UserError when the names do not recombine to so many.
     """
     rng = random.Random(f"chatwright-made-up/{seed}")
     names = [question.name.split(".") for question in asked]
@@ -126,13 +127,16 @@ def made_up(
     for parts in names:
         alike.setdefault(_shape(parts), []).append(parts)
     used = {question.name for question in asked}
+    ends = {tuple(parts[-2:]) for parts in names if len(parts) > 2}
     made: list[str] = []
     misses = 0
     while len(made) < count and misses < _MOST_MISSES:
         parts = rng.choice(names)
         partners = alike[_shape(parts)]
         tries = (_recombined(parts, rng.choice(partners), rng) for _ in range(_PARTNERS))
-        name = next((name for name in tries if name not in used and not taken(name)), None)
+        name = next(
+            (name for name in tries if name not in used and _end(name) not in ends and not taken(name)), None
+        )
         misses = misses + 1 if name is None else 0
         if name is not None:
             used.add(name)
@@ -143,6 +147,10 @@ def made_up(
             "rows or demonstrations, or take a larger package"
         )
     return made
+
+
+def _end(name: str) -> tuple[str, ...]:
+    return tuple(name.split(".")[-2:])
 
 
 def _shape(parts: Sequence[str]) -> tuple[bool, ...]:

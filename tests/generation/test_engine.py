@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from chatwright.errors import UserError
+from chatwright.generation import engine
 from chatwright.generation.engine import Generated, Vocabulary, generate, stream
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.models.decoder import Decoder
@@ -63,6 +66,26 @@ def test_what_prompts_share_is_computed_once_and_changes_nothing(model: Decoder)
     prompts = [[4, 8, 15, 16, last] for last in range(20)] + [[4, 8, 15, 16, 0]] * 2
     answers = generate(model, prompts, GREEDY, ENDLESS)
     assert [answer.ids for answer in answers] == [by_hand(model, prompt, 12) for prompt in prompts]
+
+
+def test_equal_prompts_run_once_and_are_answered_as_alone(
+    model: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: list[int] = []
+    run = engine._Batch._run
+
+    def counted(batch: engine._Batch, ids_BT: Tensor, *rest: Any) -> Tensor:
+        widths.append(ids_BT.size(0))
+        return run(batch, ids_BT, *rest)
+
+    prompts = [[1, 2, 3, 4], [9, 2], [1, 2, 3, 4], [9, 2], [1, 2, 3, 4]]
+    options = SamplingOptions(max_new_tokens=8, seed=3)
+    alone = [
+        generate(model, [prompt], options, ENDLESS, numbers=[row])[0] for row, prompt in enumerate(prompts)
+    ]
+    monkeypatch.setattr(engine._Batch, "_run", counted)
+    assert generate(model, prompts, options, ENDLESS) == alone
+    assert widths == [2]
 
 
 def test_long_prompts_run_in_chunks(monkeypatch: pytest.MonkeyPatch, model: Decoder) -> None:

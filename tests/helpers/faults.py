@@ -218,7 +218,7 @@ FAULTS = (
     ),
     Fault(
         "scored at another temperature than sampled", _PASSES,
-        "outputs=outputs, temperature=temperature)", "outputs=outputs)",
+        "run_replies(root, batch, outputs, temperature)", "run_replies(root, batch, outputs)",
         _experience("test_what_is_scored_is_what_was_sampled"),
     ),
     Fault(
@@ -229,26 +229,22 @@ FAULTS = (
     ),
     Fault(
         "the reference at temperature 1", _EXPERIENCE,
-        'token_values(self.reference, replies, ("logprobs",), self.micro_tokens, heat)',
-        'token_values(self.reference, replies, ("logprobs",), self.micro_tokens)',
+        'self.reference, replies, ("logprobs",), self.micro_tokens, heat, self.shared',
+        'self.reference, replies, ("logprobs",), self.micro_tokens, 1.0, self.shared',
         _experience("test_reference_and_policy_are_measured_alike"),
     ),
     Fault(
         "the update of groups at temperature 1", _POLICY,
-        """                outputs=("logprobs", "entropy"),
-                temperature=self.options.temperature,
-""",
-        """                outputs=("logprobs", "entropy"),
-""",
+        '("logprobs", "entropy"), self.options.temperature)', '("logprobs", "entropy"))',
         _source(_ON_POLICY),
     ),
     Fault(
         "PPO's update at temperature 1", _PPO,
-        "            temperature=self.options.temperature,\n", "", _source(_ON_POLICY),
+        "batch, wanted, self.options.temperature)", "batch, wanted)", _source(_ON_POLICY),
     ),
     Fault(
         "values of the position after", _PASSES,
-        "row[reply.start - 1 : len(reply.ids) - 1].copy()", "row[reply.start : len(reply.ids)].copy()",
+        "= row[real]", "= np.roll(row, -1)[real]",
         _experience("test_a_value_stands_where_its_token_is_predicted"),
     ),
     Fault(
@@ -272,9 +268,19 @@ FAULTS = (
     ),
     Fault(
         "the prompt in the loss", _REPLIES,
-        'arrays["targets"][row, first : size - 1] = reply.ids[reply.start :]',
-        'arrays["targets"][row, : size - 1] = reply.ids[1:]',
+        'arrays["targets"][place, first : first + size] = reply.ids[reply.start :]',
+        'arrays["targets"][place, : first + size] = reply.ids[1:]',
         _in("objectives/test_replies.py", "test_the_tokens_of_replies_are_targets_and_the_prompts_are_not"),
+    ),
+    Fault(
+        "replies behind one prompt see each other", _REPLIES,
+        "earlier & ((key == 0) | (key == branches_BT[:, :, None]))", "earlier",
+        _in("objectives/test_replies.py", "test_a_shared_prompt_changes_neither_a_term_nor_a_gradient"),
+    ),
+    Fault(
+        "replies behind one prompt at later positions", _REPLIES,
+        "np.arange(prompt, prompt + size)", "np.arange(begin, begin + size)",
+        _in("objectives/test_replies.py", "test_a_shared_prompt_changes_neither_a_term_nor_a_gradient"),
     ),
     Fault(
         "replies that fill a place counted", _REPLIES,
@@ -389,12 +395,14 @@ FAULTS = (
     ),
     Fault(
         "held-out accuracy swapped", _JUDGING,
-        "(differences_P > 0).sum()", "(differences_P < 0).sum()",
+        "compared(differences_P.tolist(), [0.0] * len(differences_P))",
+        "compared([0.0] * len(differences_P), differences_P.tolist())",
+
         _in("evaluation/test_judging.py", "test_accuracy_and_loss_are_those_of_the_pairs"),
     ),
     Fault(
         "averaged log-probabilities in DPO", _PAIRS,
-        "return logprobs_NT.sum(1)", "return logprobs_NT.sum(1) / reply_lengths(batch)",
+        '("logprobs",))["logprobs"].sum(1)', '("logprobs",))["logprobs"].sum(1) / reply_lengths(batch)',
         _dpo("test_log_probabilities_are_summed_and_not_averaged"),
     ),
     Fault(

@@ -6,11 +6,14 @@ to the reply or to each of its tokens. All pairs of a prompt's replies, and a ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+# A row of several replies is no longer than this, and sharing is worth it from this share of a sequence on.
+_LONGEST_SHARED, _LEAST_SAVED = 1024, 0.2
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,62 @@ class Group:
         """Tokens of all sequences."""
         return sum(len(reply.ids) for reply in self.replies)
 
+    def rows(self, shared: bool = False) -> list[tuple[Reply, ...]]:
+        """The replies that stand in a row together: one each, or with `shared` neighbours behind one copy of their prompt,
+        where that saves enough and the row does not grow too long for attention."""
+        if not shared:
+            return [(reply,) for reply in self.replies]
+        rows: list[tuple[Reply, ...]] = []
+        for reply in self.replies:
+            if rows and _share(rows[-1], reply):
+                rows[-1] = (*rows[-1], reply)
+            else:
+                rows.append((reply,))
+        return rows
 
-def by_tokens(most: int) -> Callable[[Sequence[Group]], list[list[Group]]]:
+
+def by_prompt(replies: Iterable[Reply]) -> list[Group]:
+    """Groups of the replies that have one prompt, in the order of their first."""
+    found: dict[tuple[int, bytes], list[Reply]] = {}
+    for reply in replies:
+        found.setdefault((reply.start, reply.ids[: reply.start].tobytes()), []).append(reply)
+    return [Group(tuple(together)) for together in found.values()]
+
+
+def row_length(row: Sequence[Reply]) -> int:
+    """Positions of a row: the prompt without its last token once, and behind it each reply behind that token."""
+    prompt = row[0].start - 1
+    return prompt + sum(len(reply.ids) - prompt for reply in row)
+
+
+def _share(row: tuple[Reply, ...], reply: Reply) -> bool:
+    first = row[0]
+    own = len(reply.ids) - reply.start + 1
+    if reply.start != first.start or row_length(row) + own > _LONGEST_SHARED:
+        return False
+    if reply.start - 1 < _LEAST_SAVED * len(reply.ids):
+        return False
+    return bool((reply.ids[: reply.start] == first.ids[: first.start]).all())
+
+
+def by_tokens(most: int, shared: bool = False) -> Callable[[Sequence[Group]], list[list[Group]]]:
     """Micro-batches of groups of like length, each padded to at most `most` positions (but at least one group)."""
 
     def cut(groups: Sequence[Group]) -> list[list[Group]]:
-        return list(_by_tokens(groups, most))
+        return list(_by_tokens(groups, most, shared))
 
     return cut
 
 
-def _by_tokens(groups: Sequence[Group], most: int) -> Iterator[list[Group]]:
+def _by_tokens(groups: Sequence[Group], most: int, shared: bool) -> Iterator[list[Group]]:
     part: list[Group] = []
-    sequences = longest = 0
-    for group in sorted(groups, key=lambda group: group.longest):
-        sequences, longest = sequences + len(group.replies), max(longest, group.longest)
-        if part and sequences * longest > most:
+    count = longest = 0
+    sized = [(group, [row_length(row) for row in group.rows(shared)]) for group in groups]
+    for group, lengths in sorted(sized, key=lambda sized: max(sized[1])):
+        count, longest = count + len(lengths), max(longest, *lengths)
+        if part and count * longest > most:
             yield part
-            part, sequences, longest = [], len(group.replies), group.longest
+            part, count, longest = [], len(lengths), max(lengths)
         part.append(group)
     if part:
         yield part

@@ -234,36 +234,36 @@ class _Batch:
         return self._inference.step(last_B, positions, self._cache, seen_BS)
 
     def _prefill(self) -> Tensor:
-        """Run the prompts, shorter ones after empty slots; what all begin with runs once."""
+        """Run the prompts, shorter ones after empty slots: equal ones once, and what all begin with once."""
         device = self._inference.device
-        if self._starts is None:
-            ids_BT = torch.tensor([list(row.prompt) for row in self._rows], device=device)
-            shared = _shared_beginning(ids_BT)
-            if len(self._rows) > 1:
-                for begin in range(0, shared, _CHUNK):
-                    self._run(ids_BT[:1, begin : min(begin + _CHUNK, shared)], begin)
-                self._cache.keep(torch.zeros(len(self._rows), dtype=torch.long, device=device))
-            else:
-                shared = 0
-        else:
-            shared = 0
-            padded = [[0] * (self._longest - len(row.prompt)) + list(row.prompt) for row in self._rows]
-            ids_BT = torch.tensor(padded, device=device)
-            self._cache.keep(torch.zeros(len(self._rows), dtype=torch.long, device=device))
+        prompts = [tuple(row.prompt) for row in self._rows]
+        order = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+        padded = [[0] * (self._longest - len(prompt)) + list(prompt) for prompt in order]
+        ids_BT = torch.tensor(padded, device=device)
+        starts = [self._longest - len(prompt) for prompt in order]
+        starts_B = torch.tensor(starts, device=device) if any(starts) else None
+        shared = _shared_beginning(ids_BT) if starts_B is None and len(order) > 1 else 0
+        for begin in range(0, shared, _CHUNK):
+            self._run(ids_BT[:1, begin : min(begin + _CHUNK, shared)], begin, None)
+        self._cache.keep(torch.zeros(len(order), dtype=torch.long, device=device))
         for begin in range(shared, self._longest, _CHUNK):
-            logits_BV = self._run(ids_BT[:, begin : begin + _CHUNK], begin)
+            logits_BV = self._run(ids_BT[:, begin : begin + _CHUNK], begin, starts_B)
+        if len(order) < len(prompts):
+            place_B = torch.tensor([order[prompt] for prompt in prompts], device=device)
+            self._cache.keep(place_B)
+            logits_BV = logits_BV[place_B]
         return logits_BV
 
-    def _run(self, ids_BT: Tensor, begin: int) -> Tensor:
+    def _run(self, ids_BT: Tensor, begin: int, starts_B: Tensor | None) -> Tensor:
         slots = torch.arange(begin + ids_BT.size(1), device=ids_BT.device)
         queries = slots[begin:]
         mask = slots <= queries[:, None]
-        if self._starts is None:
+        if starts_B is None:
             return self._inference.prefill(ids_BT, queries, self._cache, mask)
         # An empty slot sees itself: a row of the mask that is all false would give NaN.
         own = slots == queries[:, None]
-        mask = (mask & (slots >= self._starts[:, None, None])) | own
-        positions = (queries - self._starts[:, None]).clamp(min=0)
+        mask = (mask & (slots >= starts_B[:, None, None])) | own
+        positions = (queries - starts_B[:, None]).clamp(min=0)
         return self._inference.prefill(ids_BT, positions, self._cache, mask)
 
     def _keep(self, active: Sequence[int]) -> None:

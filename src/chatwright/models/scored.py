@@ -67,6 +67,7 @@ class ScoredDecoder(Root):
         targets: Tensor | None = None,
         segments: Tensor | None = None,
         positions: Tensor | None = None,
+        mask: Tensor | None = None,
         outputs: tuple[str, ...] = ("scores",),
         temperature: float = 1.0,
     ) -> dict[str, Tensor]:
@@ -80,6 +81,7 @@ class ScoredDecoder(Root):
             targets=targets,
             segments=segments,
             positions=positions,
+            mask=mask,
             outputs=tuple(wanted),
             temperature=temperature,
         )

@@ -15,14 +15,18 @@ from torch import Tensor, nn
 from chatwright.data.groups import Group
 from chatwright.data.records import Comparison
 from chatwright.objectives.contract import Batch
-from chatwright.objectives.replies import collate_replies, targets_mask
+from chatwright.objectives.replies import collate_replies, run_replies, targets_mask
 
 
 class Compared:
-    """Prepares, stacks and counts rankings; each counts once, whatever its length."""
+    """Prepares, stacks and counts rankings; each counts once, whatever its length.
+
+    Where `shares_prompts`, the replies of a ranking stand behind one copy of its prompt.
+    """
 
     record: type = Comparison
     needs_reference = False
+    shares_prompts = False
 
     def prepare(self, record: Group, rng: np.random.Generator) -> Group:
         return record
@@ -40,7 +44,7 @@ class Compared:
                 worse += [at + j for _, j in pairs]
                 shares += [1 / len(pairs)] * len(pairs)
             at += len(ranks)
-        batch = collate_replies(rows)
+        batch = collate_replies(rows, self.shares_prompts)
         tensors = {
             "better": torch.tensor(better, dtype=torch.long),
             "worse": torch.tensor(worse, dtype=torch.long),
@@ -62,8 +66,7 @@ def rankings(batch: Batch) -> int:
 
 def reply_logprobs(policy: nn.Module, batch: Batch) -> Tensor:
     """log π(reply | prompt), summed over the reply's tokens, [N] float32; 0 for a reply that is not real."""
-    logprobs_NT: Tensor = policy(batch["inputs"], targets=batch["targets"], outputs=("logprobs",))["logprobs"]
-    return logprobs_NT.sum(1)
+    return run_replies(policy, batch, ("logprobs",))["logprobs"].sum(1)
 
 
 def reply_lengths(batch: Batch) -> Tensor:

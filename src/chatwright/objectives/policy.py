@@ -19,7 +19,7 @@ from chatwright.data.records import Prompt
 from chatwright.errors import UserError
 from chatwright.objectives.causal import tiny_decoder, tiny_shape
 from chatwright.objectives.contract import Batch, Roots
-from chatwright.objectives.replies import collate_replies, example_groups, targets_mask
+from chatwright.objectives.replies import collate_replies, example_groups, run_replies, targets_mask
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,13 @@ class ClippedPolicy:
     2025), DAPO (Yu et al. 2025), GSPO, RLOO and REINFORCE (Ahmadian et al. 2024), by what the advantages are and how
     tokens are weighed.
 
-    The loss of an on-policy step is about zero and its gradient is not: it says nothing about progress.
+    The loss of an on-policy step is about zero and its gradient is not: it says nothing about progress. Where
+    `shares_prompts`, replies to one prompt stand behind one copy of it.
     """
 
     record: type = Prompt
     Options: type = PolicyOptions
+    shares_prompts = False
 
     def __init__(self, options: PolicyOptions = PolicyOptions()) -> None:
         self.options = options
@@ -96,7 +98,7 @@ class ClippedPolicy:
         return record
 
     def collate(self, rows: Sequence[Group]) -> Batch:
-        return collate_replies(rows)
+        return collate_replies(rows, self.shares_prompts)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         mask_NT = targets_mask(batch)
@@ -111,15 +113,8 @@ class ClippedPolicy:
         return {"policy": 1.0, **kl, **bonus, "entropy": 0.0, "approx_kl": 0.0, "clip_share": 0.0}
 
     def passes(self, roots: Roots, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        yield self.policy_terms(
-            roots["policy"](
-                batch["inputs"],
-                targets=batch["targets"],
-                outputs=("logprobs", "entropy"),
-                temperature=self.options.temperature,
-            ),
-            batch,
-        )
+        found = run_replies(roots["policy"], batch, ("logprobs", "entropy"), self.options.temperature)
+        yield self.policy_terms(found, batch)
 
     def policy_terms(self, found: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The terms of the policy, from its log-probabilities and entropies."""

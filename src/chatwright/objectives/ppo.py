@@ -19,7 +19,7 @@ from chatwright.models.scored import ScoredDecoder
 from chatwright.objectives.causal import stir, tiny_decoder, tiny_shape
 from chatwright.objectives.contract import Batch, Roots
 from chatwright.objectives.policy import ClippedPolicy, PolicyOptions
-from chatwright.objectives.replies import example_groups, targets_mask
+from chatwright.objectives.replies import example_groups, run_replies, targets_mask
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,13 @@ class PPO(ClippedPolicy):
             return
         is_shared = "value" not in roots
         wanted = ("logprobs", "entropy", *(("scores",) if is_shared else ()))
-        found = roots["policy"](
-            batch["inputs"],
-            targets=batch["targets"],
-            outputs=wanted,
-            temperature=self.options.temperature,
-        )
+        found = run_replies(roots["policy"], batch, wanted, self.options.temperature)
         terms = self.policy_terms(found, batch)
         if is_shared:
             yield {**terms, **self._value_terms(found["scores"], batch)}
             return
         yield terms
-        yield self._value_terms(roots["value"](batch["inputs"])["scores"], batch)
+        yield self._value_terms(run_replies(roots["value"], batch, ("scores",))["scores"], batch)
 
     def _value_terms(self, scores_NTK: Tensor, batch: Batch) -> dict[str, Tensor]:
         values_NT, mask_NT = scores_NTK[..., 0], targets_mask(batch)

@@ -6,7 +6,7 @@ Shape suffixes: N sequences, P pairs, K heads.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from chatwright.errors import UserError
 from chatwright.models.scored import ScoredDecoder
 from chatwright.objectives.causal import stir, tiny_shape
 from chatwright.objectives.contract import Batch, Roots
-from chatwright.objectives.replies import collate_replies, example_groups
+from chatwright.objectives.replies import collate_replies, example_groups, last_scores
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class PairwiseReward:
 
     record: type = Comparison
     Options = RewardOptions
+    shares_prompts = False
 
     def __init__(self, options: RewardOptions = RewardOptions()) -> None:
         self.options = options
@@ -62,7 +63,7 @@ class PairwiseReward:
         return record
 
     def collate(self, rows: Sequence[Group]) -> Batch:
-        batch = collate_replies(rows)
+        batch = collate_replies(rows, self.shares_prompts)
         better, worse, shares, draws = [], [], [], []
         at = 0
         for group in rows:
@@ -121,13 +122,6 @@ class PairwiseReward:
         model = ScoredDecoder(tiny_shape(), self.options.heads)
         model.initialize(torch.Generator().manual_seed(0))
         return {"reward": stir(model)}, example_groups(replies=3)
-
-
-def last_scores(model: nn.Module, batch: Batch | Mapping[str, Tensor]) -> Tensor:
-    """The scores at each sequence's last token, [N, K] float32."""
-    scores_NTK: Tensor = model(batch["inputs"], targets=batch["targets"], outputs=("scores",))["scores"]
-    last_N = batch["last"]
-    return scores_NTK[torch.arange(len(last_N), device=last_N.device), last_N]
 
 
 def pairwise_losses(differences: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -139,4 +139,6 @@ def _learn(
             facts=resolved,
         )
 
-    return online.learn(name, given, out, options, cls(settings), make, begun)
+    objective = cls(settings)
+    objective.shares_prompts = True
+    return online.learn(name, given, out, options, objective, make, begun)

@@ -63,6 +63,8 @@ def _prefer(
     begun, world = time.monotonic(), launch.world()
     cls, settings = named("objective", options.objective)
     objective = cls(settings)
+    if hasattr(objective, "shares_prompts"):
+        objective.shares_prompts = True
     parent = Run.open(start, ["pretrain", *CHATS] if verb == "orpo" else CHATS)
     other: str | None = getattr(options, "reference", None)
     held_to = reference_of(parent, other)
@@ -85,9 +87,8 @@ def _prefer(
         def make_source(micro: int) -> StoredSource[Any]:
             reference.micro_tokens = micro * length
             together = options.batch // rows.together
-            return StoredSource(
-                rows.train, objective, together, by_tokens(micro * length), options.seed, world
-            )
+            cut = by_tokens(micro * length, getattr(objective, "shares_prompts", False))
+            return StoredSource(rows.train, objective, together, cut, options.seed, world)
 
         def settle(precision: torch.dtype) -> None:
             rows.fill(reference.computing(precision, model.kernel))

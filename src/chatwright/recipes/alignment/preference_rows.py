@@ -123,7 +123,7 @@ class Measuring:
         held = self._rows.held
         if held is None:
             return {}
-        cut = by_tokens(_MICRO_TOKENS)
+        cut = by_tokens(_MICRO_TOKENS, getattr(self._objective, "shares_prompts", False))
         found = held_out_terms(self._objective, {"policy": self._policy}, held, cut, self._world)
         return {**found, "samples": self._samples(held) if self._world.leads else []}
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from chatwright.data.group_store import GroupStore
-from chatwright.data.groups import Group, Reply, by_tokens
+from chatwright.data.groups import Reply, by_prompt, by_tokens
 from chatwright.distributed.launch import World
 from chatwright.errors import UserError
 from chatwright.models.decoder import Decoder
@@ -113,12 +113,13 @@ class Reference:
     @torch.no_grad()
     def _sums(self, model: Decoder, numbered: list[tuple[int, Reply]]) -> list[tuple[int, float]]:
         """This process's share of the replies' log-probabilities, each with its number."""
-        groups = [Group((replace(r, numbers={"number": float(n)}, tokens={}),)) for n, r in numbered]
+        # as the objectives over pairs lay them out, so that a first ratio is exactly 0
+        groups = by_prompt(replace(r, numbers={"number": float(n)}, tokens={}) for n, r in numbered)
         found = []
-        for part in by_tokens(self.micro_tokens)(groups)[self._world.rank :: self._world.size]:
-            sums = reply_logprobs(model, collate_replies(part).to(self._world.device)).tolist()
-            numbers = [int(group.replies[0].numbers["number"]) for group in part]
-            found += list(zip(numbers, sums, strict=True))
+        for part in by_tokens(self.micro_tokens, shared=True)(groups)[self._world.rank :: self._world.size]:
+            batch = collate_replies(part, shared=True).to(self._world.device)
+            sums = reply_logprobs(model, batch).tolist()
+            found += list(zip(map(int, batch["number"].tolist()), sums, strict=True))
         return found
 
 

@@ -81,7 +81,7 @@ class Experience:
 
     `reference`: the frozen policy that divergence is measured from, None where nothing needs it. `value`: the root that
     values tokens, None where nothing does. `ratios`: whether the sampling policy's log-probabilities are needed; a
-    rollout that is learnt from in one step does without.
+    rollout that is learnt from in one step does without. `shared`: replies to one prompt go through behind one copy of it.
     """
 
     def __init__(
@@ -94,10 +94,11 @@ class Experience:
         value: Root | None = None,
         ratios: bool = True,
         micro_tokens: int = _MICRO_TOKENS,
+        shared: bool = False,
     ) -> None:
         self.policy, self.reference, self.value, self.ratios = policy, reference, value, ratios
         self.renderer, self.judging, self.sampling = renderer, judging, sampling
-        self.micro_tokens = micro_tokens
+        self.micro_tokens, self.shared = micro_tokens, shared
         self.seconds = {"sampling": 0.0, "scoring": 0.0}
         self._ends = renderer.tokenizer.stop_ids
 
@@ -150,15 +151,15 @@ class Experience:
         if self.ratios or self.reference is not None:
             is_shared = self.value is self.policy
             wanted = ("logprobs", "entropy", *(("scores",) if is_shared else ()))
-            found = token_values(self.policy, replies, wanted, self.micro_tokens, heat)
+            found = token_values(self.policy, replies, wanted, self.micro_tokens, heat, self.shared)
             tokens["old_logprobs"], tokens["entropy"] = found["logprobs"], found["entropy"]
             if is_shared:
                 tokens["old_values"] = found["scores"]
         if self.reference is not None:
-            found = token_values(self.reference, replies, ("logprobs",), self.micro_tokens, heat)
+            found = token_values(self.reference, replies, ("logprobs",), self.micro_tokens, heat, self.shared)
             tokens["reference_logprobs"] = found["logprobs"]
         if self.value is not None and self.value is not self.policy:
-            found = token_values(self.value, replies, ("scores",), self.micro_tokens)
+            found = token_values(self.value, replies, ("scores",), self.micro_tokens, shared=self.shared)
             tokens["old_values"] = found["scores"]
         return tokens
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chatwright.data.groups import Group, Reply, by_tokens
+from chatwright.data.groups import Group, Reply, by_prompt, by_tokens
 from chatwright.distributed.launch import World
 from chatwright.objectives.contract import Batch, Objective
 from chatwright.training.loop import Source, Step
@@ -93,7 +93,8 @@ class RolloutSource:
             self._roll(step)
         groups = self._minibatch(self._served)
         self._served += 1
-        parts = shared_out(groups, by_tokens(self._cutting.micro_tokens), self._world)
+        cut = by_tokens(self._cutting.micro_tokens, self._is_shared)
+        parts = shared_out(groups, cut, self._world)
         blank = [Group((self._replies[0],), real=False)]
         batches = [self._objective.collate(part or blank) for part in parts]
         return batches + (self._mixed.batches(step) if self._mixed else [])
@@ -146,7 +147,12 @@ class RolloutSource:
         turn, part = divmod(served, self._cutting.minibatches)
         order = np.random.default_rng([self._seed, self._iteration, turn]).permutation(len(self._replies))
         chosen = even_parts(order.tolist(), self._cutting.minibatches)[part]
-        return [Group((self._replies[index],)) for index in chosen]
+        replies = [self._replies[index] for index in chosen]
+        return by_prompt(replies) if self._is_shared else [Group((reply,)) for reply in replies]
+
+    @property
+    def _is_shared(self) -> bool:
+        return bool(getattr(self._objective, "shares_prompts", False))
 
     def _tell(self, step: int, samples: Sequence[Sampled], facts: Mapping[str, float]) -> None:
         names = ("score", "gold", "disagreement", "unfinished")

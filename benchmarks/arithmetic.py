@@ -1,10 +1,11 @@
 """GRPO on generated arithmetic: a small model that works few sums out rightly learns from nothing but whether its last
 line is right, and is measured on sums that it was never shown. One JSON object.
 
-    python benchmarks/arithmetic.py [--seeds 0] [--minutes 5] [--keep DIRECTORY]
+    python benchmarks/arithmetic.py [--seeds 0] [--minutes 6] [--keep DIRECTORY]
 
 The model is made here: a tokenizer, a little pretraining on worked sums and a little fine-tuning on more of them, so that
-it knows how a sum is worked out, digit by digit from the right, and mostly slips on the way. Then `grpo` asks other
+it knows how a sum is worked out, digit by digit from the right, and mostly slips on the way: about one
+sampled reply in six is right. Then `grpo` asks other
 sums, whose working nobody shows. `pass_rate` is the share of held-out sums whose reply, sampled (temperature 1) or greedy,
 ends in the right number.
 """
@@ -50,7 +51,7 @@ _TO_A_DOCUMENT = 20
 @dataclass(frozen=True)
 class Task:
     """How large the numbers are; how many sums are held out, read worked out in pretraining, shown worked out as chats,
-    and asked; and how long is learnt before GRPO."""
+    and asked; how long is pretrained, and from which pass rate of sampled replies on GRPO has something to learn from."""
 
     largest: int = 99
     held_out: int = 500
@@ -58,7 +59,7 @@ class Task:
     shown: int = 2500
     asked: int = 3000
     pretrain_steps: int = 52
-    sft_epochs: float = 0.35
+    enough: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def problems(largest: int) -> list[dict[str, Any]]:
 
 
 def make_start(place: Path, seed: int, task: Task = Task()) -> Start:
-    """A model that has seen `shown` sums worked out, most of them not even once."""
+    """A model that has seen a few of the `shown` sums worked out, just so many that its replies are right now and then."""
     rows = problems(task.largest)
     random.Random(seed).shuffle(rows)
     held, rest = rows[: task.held_out], rows[task.held_out :]
@@ -108,18 +109,18 @@ def make_start(place: Path, seed: int, task: Task = Task()) -> Start:
     base = cw.pretrain(
         text, tokens, place / "base", steps=task.pretrain_steps, batch_tokens=2048, **fixed, **MODEL
     )
-    chat = cw.sft(
-        base,
-        _write(place / "chats.jsonl", chats),
-        place / "chat",
-        epochs=task.sft_epochs,
-        batch_tokens=1024,
-        **fixed,
-    )
     prompts = _write(
         place / "prompts.jsonl", [{"prompt": row["prompt"], "answer": row["answer"]} for row in asked]
     )
-    measured = [Prompt((Message("user", row["prompt"]),), {"answer": row["answer"]}) for row in held]
+    measured, tried = (
+        [Prompt((Message("user", row["prompt"]),), {"answer": row["answer"]}) for row in part]
+        for part in (held, asked[:500])
+    )
+    files = _write(place / "chats.jsonl", chats)
+    for tenths in range(3, 20):
+        chat = cw.sft(base, files, place / f"chat-{tenths}", epochs=tenths / 10, batch_tokens=1024, **fixed)
+        if pass_rates(chat, tried)["sampled"] >= task.enough:
+            break
     return Start(chat, prompts, measured)
 
 
@@ -169,7 +170,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--minutes", type=float, default=5.0, help="of GRPO")
+    parser.add_argument("--minutes", type=float, default=6.0, help="of GRPO")
     parser.add_argument("--keep", type=Path, help="keep the runs here (default: a temporary place)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as aside:

@@ -34,6 +34,23 @@ def test_swapped_pairs_turn_the_accuracy_round() -> None:
     assert judged(PairScores(scores.worse, scores.better))["accuracy"] == 0.25
 
 
+def test_a_tie_counts_half() -> None:
+    scores = pairs(2.0, 0.0, -1.0, 0.0, 3.0)
+    found, swapped = judged(scores), judged(PairScores(scores.worse, scores.better))
+    assert (found["accuracy"], swapped["accuracy"]) == (pytest.approx(0.6), pytest.approx(0.4))
+    low, high = found["accuracy_interval"]
+    # three right of five, by hand: (0.6 + z²/10 ∓ z √(0.24/5 + z²/100)) / (1 + z²/5), z = 1.96
+    assert (low, high) == (pytest.approx(0.2307, abs=1e-4), pytest.approx(0.8824, abs=1e-4))
+    assert swapped["accuracy_interval"] == pytest.approx([1 - high, 1 - low])
+    assert judged(pairs(0.0, 0.0, 0.0))["accuracy"] == 0.5
+
+
+def test_a_tie_is_as_sure_as_it_is_right() -> None:
+    found = calibration(np.zeros(3))
+    assert found["calibration"] == [{"predicted": 0.5, "observed": 0.5, "count": 3}]
+    assert found["calibration_error"] == 0
+
+
 def test_a_constant_changes_nothing() -> None:
     scores = pairs(2.0, -1.0, 0.5)
     moved = judged(PairScores(scores.better + 7, scores.worse + 7))
@@ -70,7 +87,7 @@ def test_calibration_is_weighted_by_counts() -> None:
 def test_no_pairs_say_nothing() -> None:
     found = judged(PairScores(np.empty((0, 1)), np.empty((0, 1))))
     assert math.isnan(found["loss"])
-    assert (found["calibration"], found["accuracy_interval"]) == ([], [0.0, 1.0])
+    assert (found["calibration"], found["accuracy"], found["accuracy_interval"]) == ([], 0.5, [0.0, 1.0])
 
 
 def test_every_pair_of_every_ranking_is_scored() -> None:

@@ -17,8 +17,10 @@ from chatwright.errors import UserError
 from chatwright.objectives.causal import tiny_decoder
 from chatwright.objectives.contract import Objective
 from chatwright.registry import lookup
+from chatwright.training import machine
 from chatwright.training.loop import accumulate, global_counts, steps
-from chatwright.training.options import named
+from chatwright.training.options import LoopOptions, named
+from chatwright.training.session import Session
 from chatwright.training.sources import StoredSource
 
 Arrays = dict[str, np.ndarray]
@@ -54,7 +56,8 @@ def gradients(name: str, micro_rows: int, rows_per_step: int = 12) -> Arrays:
     parameters = [p for root in roots.values() for p in root.parameters()]
     here.sum_gradients(parameters)
     names = [f"{key}.{name}" for key, root in roots.items() for name, _ in root.named_parameters()]
-    return {name: p.grad.numpy().copy() for name, p in zip(names, parameters, strict=True)}
+    found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return {name: gradient.detach().numpy().copy() for name, gradient in zip(names, found, strict=True)}
 
 
 def train(
@@ -140,6 +143,28 @@ def followed_run(directory: str) -> list[str]:
         run.update(status=f"from {here.rank}")
         here.wait()
         return [path.name for path in Path(directory).iterdir()] + [run.info["status"]]
+
+
+def settled(directory: str) -> list[tuple[str, str]]:
+    """The precision and the kernel with which each call to `settle` finds a session on ranks that measure differently."""
+    here, model, objective = world(), tiny_decoder(), objective_of("causal")
+    fastest = [torch.bfloat16, torch.float32][here.rank], ["split2", "sdpa"][here.rank]
+    machine.fastest_precision = lambda device: (fastest[0], {"bfloat16": 1e9, "float32": 1e9})
+    machine.fastest_kernel = lambda *_: (fastest[1], {})
+    found: list[tuple[str, str]] = []
+    rows = Rows(numbered_rows(6))
+    with shared_run.start(here, "pretrain", directory, {}) as run:
+        session = Session(run, here, {"policy": model}, objective, LoopOptions(steps=1), 0.0)
+        session.prepare(
+            lambda micro: StoredSource(rows, objective, 4, micro, 0, here),
+            4,
+            4,
+            {},
+            lambda: None,
+            settle=lambda dtype: found.append((str(dtype), model.kernel)),
+        )
+        here.wait()
+    return found
 
 
 def alone() -> World:

@@ -14,6 +14,7 @@ import pytest
 from chatwright.config import build
 from chatwright.data.records import Message, Prompt
 from chatwright.errors import UserError
+from chatwright.rewards import verifiable
 from chatwright.rewards.contract import scores_of
 from chatwright.rewards.function import Function
 from chatwright.rewards.verifiable import Exact, JsonSchema, Length, Number, Regex
@@ -184,6 +185,20 @@ def test_regex(pattern: str, mode: str, reply: str, wanted: float) -> None:
 def test_a_pattern_that_is_none_is_refused(options: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         score(Regex, "x", **options)
+
+
+def test_a_pattern_that_takes_for_ever_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifiable, "_PATIENCE_SECONDS", 0.05)
+    endless, reply = "(a|aa)+$", "a" * 60 + "b"
+    said = (
+        r"^p\.jsonl:7 \(reply 'aaaa.*'\): pattern=\(a\|aa\)\+\$ took more than 0\.05 seconds; give one that can match a "
+        r"text in one way only, as a\+ for \(a\|aa\)\+$"
+    )
+    for mode in ("search", "fullmatch"):
+        with pytest.raises(UserError, match=said):
+            score(Regex, reply, pattern=endless, mode=mode)
+    assert score(Regex, reply, pattern="a+$") == 0
+    assert score(Regex, reply[:20], pattern=endless) == 1
 
 
 SCHEMA = {

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatwright.data.groups import Group
-from chatwright.evaluation.answers import Share
+from chatwright.evaluation.winning import compared
 from chatwright.models.scored import ScoredDecoder
 from chatwright.rewards.model import raw_scores
 
@@ -45,14 +45,14 @@ def score_pairs(model: ScoredDecoder, groups: Sequence[Group]) -> PairScores:
 
 
 def judged(pairs: PairScores) -> dict[str, Any]:
-    """`accuracy` with its `accuracy_interval` (95 %, Wilson), `loss` in nats, `calibration` and `calibration_error`, and
-    for an ensemble `disagreement`, the mean deviation of the heads' differences."""
+    """`accuracy`, in which a tie counts half, with its `accuracy_interval` (95 %, Wilson), `loss` in nats, `calibration`
+    and `calibration_error`, and for an ensemble `disagreement`, the mean deviation of the heads' differences."""
     differences_PK = pairs.better - pairs.worse
     differences_P = differences_PK.mean(axis=1)
-    share = Share(int((differences_P > 0).sum()), len(differences_P))
+    won = compared(differences_P.tolist(), [0.0] * len(differences_P))
     found = {
-        "accuracy": share.value,
-        "accuracy_interval": list(share.interval),
+        "accuracy": won.rate,
+        "accuracy_interval": list(won.interval),
         "loss": float(np.logaddexp(0.0, -differences_P).mean()) if len(differences_P) else math.nan,
         **calibration(differences_P),
     }
@@ -68,7 +68,8 @@ def calibration(differences_P: NDArray[np.float64], bins: int = _BINS) -> dict[s
     (Naeini et al. 2015, expected calibration error).
     """
     sure = 1 / (1 + np.exp(-np.abs(differences_P)))
-    right = differences_P > 0
+    # a tie is not sure at all, and right by half
+    right = (1 + np.sign(differences_P)) / 2
     place = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1)
     listed = [
         {

@@ -54,15 +54,35 @@ def _curves(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"\nvalidation bits per byte: {bits[0]:.3f} → {bits[-1]:.3f}\n{spark(bits)}"
 
 
-def lineage(run: Run, depth: int = 0) -> Iterator[str]:
-    """The run and, indented below it, the runs it was made from."""
-    info = run.info
-    yield f"{'  ' * depth}{info['verb']} {info['id']}  {run.directory}"
+def lineage(run: Run, depth: int = 0, told: set[Path] | None = None, note: str = "") -> Iterator[str]:
+    """The run and, indented below it, the runs it was made from; of `align` also the policies that were not kept.
+
+    What stands in `told`, or above, is named again without what lies below it. `note` ends the first line.
+    """
+    told = set() if told is None else told
+    info, place = run.info, run.directory.resolve()
+    first = f"{'  ' * depth}{info['verb']} {info['id']}  {run.directory}{note}"
+    if place in told:
+        yield f"{first} (told above)"
+        return
+    told.add(place)
+    yield first
+    indent = "  " * (depth + 1)
     for entry in info["inputs"]:
-        yield f"{'  ' * (depth + 1)}file {entry['path']}"
+        yield f"{indent}file {entry['path']}"
     for role, entry in info["parents"].items():
         parent = run.parent(role)
         if parent:
-            yield from lineage(parent, depth + 1)
+            yield from lineage(parent, depth + 1, told)
         else:
-            yield f"{'  ' * (depth + 1)}{entry['verb']} {entry['id']}  {entry['path']} (no longer there)"
+            yield f"{indent}{entry['verb']} {entry['id']}  {entry['path']} (no longer there)"
+    for number, policy in _rejected(run):
+        yield from lineage(policy, depth + 1, told, f" (round {number}, not kept)")
+
+
+def _rejected(run: Run) -> Iterator[tuple[int, Run]]:
+    """The policies that `align` did not keep and that are still there, each with the number of its round."""
+    for found in run.result["rounds"] if run.verb == "align" and run.finished else []:
+        policy = Run(run.directory / found["runs"]["policy"])
+        if not found["kept"] and policy.exists:
+            yield found["round"], policy

@@ -12,12 +12,15 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import regex
+
 from chatwright.config import option
 from chatwright.data.records import Prompt
 from chatwright.errors import UserError
 from chatwright.rewards.contract import row_name
 from chatwright.rewards.numerals import final_number, same_number
 
+_PATIENCE_SECONDS = 5.0
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\r?\n(.*?)\r?\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
 
 
@@ -104,25 +107,40 @@ class RegexOptions:
     """Look for a regular expression."""
 
     pattern: str = option(
-        MISSING, "regular expression of Python's re; (?i) in front ignores case, (?s) lets . cross lines"
+        MISSING,
+        "regular expression of the package regex, which has all of Python's re; (?i) in front ignores case, (?s) lets . cross lines",
     )
     mode: Literal["search", "fullmatch"] = option("search", "found anywhere, or the whole reply")
 
 
 class Regex:
-    """1 for a reply that a regular expression matches, otherwise 0."""
+    """1 for a reply that a regular expression matches, otherwise 0.
+
+    A pattern that can match the same text in very many ways takes time that doubles with every letter, so the time for a
+    reply is bounded. Raises UserError, with row and pattern, for one that takes longer.
+    """
 
     Options = RegexOptions
 
     def __init__(self, options: RegexOptions) -> None:
         try:
-            pattern = re.compile(options.pattern)
-        except (re.error, RecursionError, OverflowError) as error:
+            pattern = regex.compile(options.pattern)
+        except (regex.error, RecursionError) as error:
             raise UserError(f"pattern={options.pattern} is not a regular expression: {error}") from None
         self._match = pattern.search if options.mode == "search" else pattern.fullmatch
+        self._pattern = options.pattern
 
     def __call__(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[float]:
-        return [float(self._match(reply) is not None) for reply in replies]
+        return [self._score(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
+
+    def _score(self, prompt: Prompt, reply: str) -> float:
+        try:
+            return float(self._match(reply, timeout=_PATIENCE_SECONDS) is not None)
+        except TimeoutError:
+            raise UserError(
+                f"{row_name(prompt, reply)}: pattern={self._pattern} took more than {_PATIENCE_SECONDS:g} seconds; give one "
+                "that can match a text in one way only, as a+ for (a|aa)+"
+            ) from None
 
 
 @dataclass(frozen=True)

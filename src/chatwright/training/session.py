@@ -87,8 +87,9 @@ class Session:
         """Resolve the plan, set the first weights or go back to the newest state, and return the source.
 
         make_source: from rows a micro-batch. length: of a row. rows: a step. facts: what else the plan records.
-        initialize: sets the first weights. rehearsal: the optimizer steps that a source which samples makes of one
-        rollout; they are clocked once, together, and only where the plan asks for the clock. settle: sets frozen models up for the precision.
+        initialize: sets the first weights. rehearsal: for rows that differ in length, which nothing is compiled for, the
+        optimizer steps of one rollout, or 1; they are clocked once, together, and only where the plan asks for the clock.
+        settle: sets frozen models up for the precision, before they are clocked and again when the plan stands.
         """
         # before anything is compiled: a switch thrown later would have it all compiled again
         torch.use_deterministic_algorithms(True)
@@ -99,11 +100,7 @@ class Session:
         self._source = source = make_source(micro)
         if stored is None:
             initialize()
-            decided = (
-                self._decide(source, length, rows, micro, rehearsal)
-                if self.world.leads or self.world.size > 1
-                else {}
-            )
+            decided = self._decide(source, length, micro, rehearsal, settle)
             stored = self.world.share({**facts, **decided})
         self.plan = self.run.resolve(stored) if self.world.leads else stored
         planning.apply(self.roots.values(), self.plan)
@@ -126,17 +123,50 @@ class Session:
             self._events = EventWriter(self.run.directory / "tensorboard", self.step)
 
     def _decide(
-        self, source: Source, length: int, rows: int, micro: int, rehearsal: int | None
+        self,
+        source: Source,
+        length: int,
+        micro: int,
+        rehearsal: int | None,
+        settle: Callable[[torch.dtype], None] | None,
     ) -> dict[str, Any]:
+        """The plan of a new run: what is measured first, then what is clocked, which depends on it."""
         o = self.options
         budget = planning.Budget(o.steps, o.minutes, self.begun, reserve_seconds=2.0)
-        precision = planning.choose_precision(o.precision, self.world)
+        is_masked = rehearsal is None and any("segments" in batch.tensors for batch in source.batches(0))
+        measured = self._measure(micro, length, is_masked)
+        # what frozen models work out once is taken off the minutes and is no part of a step; without a clock it waits
+        # for the plan, so that an interrupted run goes on with it
+        if settle is not None and (rehearsal is None or budget.minutes is not None):
+            settle(getattr(torch, measured["precision"]))
+        clocked = self._clock(source, length, rehearsal, budget, measured["matmul_flops"])
+        total = clocked["steps"]
+        return {
+            **measured,
+            **clocked,
+            "threads": torch.get_num_threads(),
+            "processes": self.world.size,
+            "micro_rows": micro,
+            "save_every": o.save_every or planning.save_interval(clocked["seconds_per_step"]),
+            "eval_every": o.eval_every or max(1, -(-total // planning.EVALUATIONS)),
+        }
+
+    def _measure(self, micro: int, length: int, is_masked: bool) -> dict[str, Any]:
+        """Choose precision and attention kernel, and set the roots up with them; the first process chooses for all,
+        because they share what they work out with it."""
+        precision = self.world.share(planning.choose_precision(self.options.precision, self.world))
         for root in self.roots.values():
             root.compute_dtype = getattr(torch, precision["precision"])
-        is_masked = rehearsal is None and any("segments" in batch.tensors for batch in source.batches(0))
         kernel = planning.choose_kernel(self.main, micro, length, segmented=is_masked, world=self.world)
+        kernel = self.world.share(kernel)
         for root in self.roots.values():
             root.kernel = kernel["kernel"]
+        return {**precision, **kernel}
+
+    def _clock(
+        self, source: Source, length: int, rehearsal: int | None, budget: planning.Budget, matmul_flops: float
+    ) -> dict[str, Any]:
+        """Time throw-away steps of an optimizer that moves nothing."""
         optimizer, _ = self._make_optimizer()
 
         def throw_away_step(step: int = 0) -> int:
@@ -149,24 +179,14 @@ class Session:
             return sum(batch.tokens for batch in batches)
 
         if rehearsal is None:
-            clocked = planning.clock(
-                self.main, throw_away_step, length, budget, o.compile, precision["matmul_flops"], self.world
+            compile = self.options.compile
+            return planning.clock(
+                self.main, throw_away_step, length, budget, compile, matmul_flops, self.world
             )
-        else:
-            before = source.state_dict()
-            clocked = planning.clock_rollout(throw_away_step, rehearsal, budget, self.world)
-            source.load_state_dict(before)
-        total = clocked["steps"]
-        return {
-            **precision,
-            **kernel,
-            **clocked,
-            "threads": torch.get_num_threads(),
-            "processes": self.world.size,
-            "micro_rows": micro,
-            "save_every": o.save_every or planning.save_interval(clocked["seconds_per_step"]),
-            "eval_every": o.eval_every or max(1, -(-total // planning.EVALUATIONS)),
-        }
+        before = source.state_dict()
+        clocked = planning.clock_rollout(throw_away_step, rehearsal, budget, self.world)
+        source.load_state_dict(before)
+        return clocked
 
     def _make_optimizer(self) -> tuple[Optimizer, Schedule]:
         cls, settings = named("optimizer", self.options.optimizer, learning_rate=self.options.learning_rate)

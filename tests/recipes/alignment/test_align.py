@@ -329,6 +329,11 @@ def test_a_policy_that_learnt_nothing_is_not_kept(recipe: Recipe, journey: Journ
         assert not found["kept"] and found["against_best"]["ties"] == 8
     assert (run.result["best"], run.result["win_rate"], run.result["kept"]) == ("the start", 0.5, 0)
     assert set(run.info["parents"]) == {"policy"}
+    told = list(lineage(run))
+    for number in (1, 2):
+        policy = Run(run.directory / f"round-{number}" / "policy")
+        line = f"  dpo {policy.info['id']}  {policy} (round {number}, not kept)"
+        assert told[told.index(line) + 2].endswith(f"{journey.chat.directory.resolve()} (told above)")
     same = (journey.chat.directory / "model.safetensors").read_bytes()
     assert (run.directory / "model.safetensors").read_bytes() == same
     sampled = [read_rows(run.directory / f"round-{n}" / "comparisons" / "replies.jsonl") for n in (1, 2)]

@@ -14,8 +14,11 @@ from chatwright.data.preferences import read_comparisons
 from chatwright.data.records import Message, Prompt
 from chatwright.errors import UserError
 from chatwright.models.interop.files import load_reward_model
+from chatwright.objectives.contract import Batch
 from chatwright.rewards.model import RewardModel
 from chatwright.runs import Run
+from chatwright.training import plan as planning
+from chatwright.training.sources import StoredSource
 from helpers.journey import Journey
 from helpers.judged import write_rows
 from helpers.texts import chat_row, sentences, write_chats
@@ -61,6 +64,28 @@ def test_it_learns_which_reply_is_better(judge: Run) -> None:
     rows = [row for row in judge.metrics() if "loss" in row]
     assert rows[-1]["loss"]["pairwise"] < rows[0]["loss"]["pairwise"]
     assert rows[-1]["metrics"]["accuracy"] > 0.8
+
+
+def test_nothing_is_compiled_and_minutes_take_one_step_to_clock(
+    journey: Journey, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where compilation would be worth its time, were rows all of one length."""
+    served: list[int] = []
+    plain = StoredSource.batches
+
+    def batches(source: StoredSource[Any], step: int) -> list[Batch]:
+        served.append(step)
+        return plain(source, step)
+
+    monkeypatch.setattr(planning, "_worth_compiling", lambda *_: True)
+    monkeypatch.setattr(StoredSource, "batches", batches)
+    run = cw.reward(journey.chat, files[0], tmp_path / "steps", **{**OPTIONS, "steps": 2})
+    assert run.plan["compile"] is False
+    assert served == [0, 1], "where steps are given there is nothing to clock"
+    served.clear()
+    run = cw.reward(journey.chat, files[0], tmp_path / "timed", **{**OPTIONS, "steps": None, "minutes": 0.04})
+    assert run.plan["compile"] is False
+    assert served == [0, *range(run.result["steps"])]
 
 
 def test_its_scores_have_mean_0_and_deviation_1_on_what_was_compared(
@@ -166,6 +191,7 @@ def test_a_finished_run_does_nothing_and_other_options_are_refused(
         ("train.jsonl", ["objective.smoothing=0.5"], "objective.smoothing=0.5"),
         ("train.jsonl", ["validation=none.jsonl"], "there is no file none.jsonl"),
         ("train.jsonl", ["batch=0"], "batch=0 must be at least 1"),
+        ("train.jsonl", ["compile=yes"], "compile=yes would compile again for every length"),
     ],
 )
 def test_a_slip_is_answered_in_one_line_and_leaves_nothing(

@@ -29,6 +29,8 @@ class PairOptions(LoopOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_1(self, "batch", "limit")
+        if self.compile == "yes":
+            raise UserError("compile=yes would compile again for every length of replies; leave compile= out")
 
 
 P = TypeVar("P", bound=PairOptions)

@@ -23,7 +23,7 @@ from chatwright.runs import Run
 from chatwright.training.rollouts.experience import Judging
 from chatwright.training.rollouts.options import RolloutOptions
 
-CHATS = ["sft", "ppo", "grpo", "rloo", "dpo", "kto", "orpo", "simpo", "distill", "align"]
+CHATS = ["sft", "ppo", "grpo", "rloo", "dpo", "kto", "orpo", "simpo", "distill", "align", "import"]
 
 
 _DEFAULT_ITERATIONS = 50

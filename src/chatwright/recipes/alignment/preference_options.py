@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatwright.config import option
-from chatwright.errors import UserError
 from chatwright.recipes.alignment.options import PairOptions
 
 
@@ -21,11 +20,6 @@ class PreferenceOptions(PairOptions):
     learning_rate: float | None = option(
         1e-5, "peak rate; a few times more soon unlearns the chosen replies as well"
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.compile == "yes":
-            raise UserError("compile=yes would compile again for every length of replies; leave compile= out")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ _REFERENCE_REPLIES = 2000
 
 @dataclass(frozen=True)
 class RewardVerbOptions(PairOptions):
-    """A reward model from comparisons."""
+    """A reward model from comparisons; nothing is compiled, because rows differ in length."""
 
     objective: dict[str, Any] = option(
         {"name": "pairwise"}, "how replies are compared: objective.heads=3, .smoothing=, .margins=, .centre="
@@ -101,6 +101,7 @@ def reward(start: Place, preferences: str | Path, out: str | Path, options: Rewa
             options.batch,
             {"limit": limit, "parameters": sum(p.numel() for p in model.parameters())},
             initialize,
+            rehearsal=1,
         )
         describe_groups(session, train, options.batch)
         measured = [held.row(0, index) for index in range(held.rows_in_epoch(0))] if held else []

@@ -1,0 +1,1 @@
+"""The tokenizers of other formats: one file for each kind of vocabulary."""

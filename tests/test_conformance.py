@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 
 import numpy as np
@@ -15,6 +15,8 @@ import torch
 
 import chatwright
 from chatwright import registry
+from chatwright.models.encoder_decoder import EncoderDecoder
+from chatwright.models.family.architecture import Architecture
 from chatwright.objectives.causal import tiny_decoder
 from chatwright.training.options import named
 from helpers.ranks import on_ranks
@@ -28,7 +30,10 @@ TRAINED = [(o, "muon") for o in OBJECTIVES] + [("causal", o) for o in registry.t
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_every_name_leads_to_something_documented(kind: str, name: str) -> None:
     found = registry.lookup(kind, name)
-    assert callable(found)
+    if isinstance(found, Architecture):
+        # its file tells of it
+        found = importlib.import_module(registry.table(kind)[name].partition(":")[0])
+    assert callable(found) or inspect.ismodule(found)
     said = inspect.getdoc(found)
     assert said
     assert len(said) > 20
@@ -46,10 +51,11 @@ def test_an_objective_names_its_paper(name: str) -> None:
 @pytest.mark.parametrize("kind", ["objective", "optimizer", "model"])
 def test_every_kind_owns_frozen_options(kind: str) -> None:
     for name in registry.table(kind):
-        options = registry.lookup(kind, name).Options
+        found = registry.lookup(kind, name)
+        options = found.options if kind == "model" else found.Options
         assert is_dataclass(options)
         assert options.__dataclass_params__.frozen
-        assert all(field.metadata.get("help") for field in options.__dataclass_fields__.values())
+        assert all(field.metadata.get("help") for field in fields(options))
 
 
 @pytest.mark.parametrize("name", registry.table("verb"))
@@ -80,8 +86,10 @@ def whole_gradient(name: str) -> Arrays:
 
 def assert_same(found: Arrays, wanted: Arrays, relative: float) -> None:
     assert found.keys() == wanted.keys()
+    # some gradients are nothing but rounding: a bias of keys moves no softmax
+    floor = 3e-3 * max(float(np.linalg.norm(value)) for value in wanted.values())
     for name, value in wanted.items():
-        distance = np.linalg.norm(found[name] - value) / max(np.linalg.norm(value), 1e-12)
+        distance = np.linalg.norm(found[name] - value) / max(np.linalg.norm(value), floor, 1e-12)
         assert distance < relative, f"{name}: {distance}"
 
 
@@ -147,13 +155,16 @@ def test_an_optimizer_updates_every_parameter(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.table("model"))
 def test_a_model_keeps_the_contract_of_a_root(name: str) -> None:
-    cls = registry.lookup("model", name)
-    small = {"vocab_size": 40, "width": 16, "layers": 1, "heads": 2, "kv_heads": 1, "head_dim": 8}
-    model = cls(cls.Options(**small, feed_forward=16, context=16))
+    member = registry.lookup("model", name)
+    known = {field.name for field in fields(member.options)}
+    small = {"vocab_size": 40, "width": 16, "layers": 1, "heads": 2, "feed_forward": 64, "context": 16}
+    small |= {"encoder_layers": 1, "decoder_layers": 1, "kv_heads": 2, "head_dim": 8, "experts": 2}
+    model = member.root(member.options(**{key: value for key, value in small.items() if key in known}))
     model.initialize(torch.Generator().manual_seed(0))
     inputs = torch.arange(8).view(2, 4)
     wanted = ("hidden", "logits", "logprobs", "entropy")
-    out = model(inputs, targets=inputs, outputs=wanted)
+    more = {"decoder_inputs": inputs} if isinstance(model, EncoderDecoder) else {}
+    out = model(inputs, targets=inputs, outputs=wanted, **more)
     assert set(out) == set(wanted)
     assert out["logits"].shape == (2, 4, 40)
     assert out["logprobs"].shape == out["entropy"].shape == (2, 4)

@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from chatwright.generation.cache import Cache
-from chatwright.generation.inference import Inference
+from chatwright.generation.engine import Vocabulary, generate
+from chatwright.generation.inference import Inference, Plain
+from chatwright.generation.prepared import Prepared
+from chatwright.generation.sampling import SamplingOptions
 from chatwright.models.decoder import Decoder
+from helpers.decoders import DECODERS
+from helpers.parity import lively
 
 from .conftest import random_model
 
@@ -85,3 +90,59 @@ def test_a_cache_grows_keeps_and_repeats_rows() -> None:
     cache.keep(torch.tensor([1, 1, 0]))
     keys, _ = cache.append(0, torch.full((3, 1, 1, 1), 7.0), torch.zeros(3, 1, 1, 1))
     assert keys[:, 0, :, 0].tolist() == [[100, 101, 102, 7], [100, 101, 102, 7], [0, 1, 2, 7]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("cuts", [(20,), (1,) * 20, (7, 1, 9, 1, 2)])
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_decoder_sees_with_a_cache_what_it_sees_without(
+    name: str, cuts: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    model = lively(Decoder(DECODERS[name])).eval()
+    model.compute_dtype = dtype
+    ids = torch.randint(0, 64, (3, 20), generator=torch.Generator().manual_seed(1))
+    expected, inference, begin = full_logits(model, ids), Inference(model), 0
+    cache = inference.cache(3, 2)
+    for size in cuts:
+        end = begin + size
+        if size > 1:
+            found = inference.prefill(ids[:, begin:end], torch.arange(begin, end), cache, causal(begin, end))
+        else:
+            found = inference.step(ids[:, begin], torch.tensor([begin]), cache)
+        if dtype == torch.float32:
+            torch.testing.assert_close(found, expected[:, end - 1], atol=1e-4, rtol=1e-4)
+        else:
+            assert torch.nn.functional.cosine_similarity(found, expected[:, end - 1]).min() > 0.97
+        begin = end
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_decoder_answers_prompts_of_many_lengths_as_alone(name: str) -> None:
+    model = lively(Decoder(DECODERS[name])).eval()
+    draw = torch.Generator().manual_seed(4)
+    prompts = [
+        torch.randint(0, 64, (length,), generator=draw).tolist() for length in (1, 3, 3, 9, 14, 22, 30)
+    ]
+    answers = generate(
+        model, prompts, SamplingOptions(max_new_tokens=25, temperature=0.0), Vocabulary(frozenset({7}))
+    )
+    for prompt, answer in zip(prompts, answers, strict=True):
+        written = torch.tensor([[*prompt, *answer.ids]])
+        best = full_logits(model, written)[0, len(prompt) - 1 : -1].argmax(dim=-1)
+        assert answer.ids == best.tolist()
+    assert len({len(answer.ids) for answer in answers}) > 1
+
+
+def test_parts_of_llama_and_qwen_are_laid_out_and_others_are_not() -> None:
+    laid_out = {name for name, options in DECODERS.items() if Prepared.takes(options)}
+    assert laid_out == {"llama", "qwen2", "qwen3"}
+
+
+def test_the_general_way_copies_no_float32_weight_and_follows_nothing_that_is_cast() -> None:
+    model = lively(Decoder(DECODERS["gpt2"])).eval()
+    shared = Plain(model)._model.embedding.weight
+    assert shared.data_ptr() == model.embedding.weight.data_ptr()
+    model.compute_dtype = torch.bfloat16
+    cast = Plain(model)._model.blocks[0]
+    assert cast.attention.query.weight.dtype == torch.bfloat16
+    assert cast.attention_norm.weight.dtype == torch.float32

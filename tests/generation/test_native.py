@@ -13,6 +13,8 @@ from chatwright.generation.engine import Vocabulary, generate, stream
 from chatwright.generation.inference import Inference
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.models.decoder import Decoder
+from helpers.decoders import DECODERS
+from helpers.parity import lively
 
 from .conftest import random_model
 from .test_engine import ENDLESS, GREEDY, by_hand, prompts_of_many_lengths
@@ -105,3 +107,25 @@ def test_half_precision_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None
     half = random_model()
     half.compute_dtype = torch.bfloat16
     assert not Inference(half, compiled=True).is_compiled and "float32" in lines[0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
+def test_every_decoder_that_compiles_computes_what_it_did(name: str) -> None:
+    model = lively(Decoder(DECODERS[name])).eval()
+    ids = torch.randint(0, 64, (3, 30), generator=torch.Generator().manual_seed(1))
+    expected, inference = full_logits(model, ids), compiled(model)
+    cache = inference.cache(3, 5)
+    inference.prefill(ids[:, :4], torch.arange(4), cache, causal(0, 4))
+    for place in range(4, 30):
+        found = inference.step(ids[:, place], torch.tensor([place]), cache)
+        torch.testing.assert_close(found, expected[:, place], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gpt1", "gpt2", "gpt3", "qwen3-moe"])
+def test_what_cannot_be_compiled_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    lines = _said(monkeypatch)
+    model = lively(Decoder(DECODERS[name])).eval()
+    inference = Inference(model, compiled=True)
+    assert not inference.is_compiled and "it knows the parts of Llama and Qwen only" in lines[0]
+    assert generate(inference, [[3, 4]], GREEDY, ENDLESS)[0].ids == by_hand(model, [3, 4], 12)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chatwright.models.attention import KERNELS, Attention, attend, causal_mask
+from chatwright.models.attention import KERNELS, Attention, attend, band_mask, causal_mask
 from chatwright.models.positions import rotary_table
 
 
@@ -102,3 +102,25 @@ def test_attention_sees_relative_positions_only() -> None:
     torch.testing.assert_close(at_zero, at_forty, rtol=1e-4, atol=1e-5)
     reversed_order = part(x, rotary_table(5 - torch.arange(6), 8, 1e4), mask, "plain")
     assert not torch.allclose(at_zero, reversed_order, atol=1e-3)
+
+
+def test_a_band_leaves_the_nearest_places() -> None:
+    places = torch.arange(4)
+    causal = causal_mask(4, None, torch.device("cpu"))
+    wanted = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
+    assert band_mask(causal, places, places, 2).int().tolist() == [wanted]
+    both_ways = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    assert band_mask(None, places, places, 2).int().tolist() == [both_ways]
+    assert band_mask(None, places[3:], places, 2).int().tolist() == [[[0, 0, 1, 1]]]
+    rows = torch.stack([places, places * 2])
+    assert band_mask(causal, rows, rows, 2).int().tolist() == [wanted, torch.eye(4).int().tolist()]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_kernel_keeps_to_a_band(kernel: str) -> None:
+    q, k, v = drawn(4, 2, 16)
+    places = torch.arange(16)
+    mask = band_mask(causal_mask(16, None, q.device), places, places, 3)
+    torch.testing.assert_close(
+        attend(q, k, v, mask, kernel), reference(q, k, v, mask.expand(2, -1, -1)), rtol=1e-5, atol=1e-5
+    )

@@ -1,4 +1,4 @@
-// One decoding step in float32: `Inference.step` as one function, all of it in one team of threads.
+// One decoding step in float32: `Prepared.step` as one function, all of it in one team of threads.
 //
 // A matrix comes in panels of LANES outputs, [panel, input, LANES]: read in order, once a step, for as many rows as the
 // registers hold. RMSNorm without its weight is a factor a row, so it goes behind the product.
@@ -82,12 +82,12 @@ void times_panel(const float* x, const float* panel, Int rows, Int inputs, float
 extern "C" {
 
 struct Layer {
-    const float *qkv, *output, *gate, *up, *down;  // panels
-    const float *straight, *crossed;               // [J, D]: head norms' weights for `turn`, J = H + K
+    const float *qkv, *bias, *output, *gate, *up, *down;  // panels; bias: of qkv, or null
+    const float *straight, *crossed;                      // [J, D]: head norms' weights for `turn`, J = H + K
 };
 
 struct Model {
-    Int layers, width, heads, kv_heads, head_dim, feed_forward, vocab_size, threads;
+    Int layers, width, heads, kv_heads, head_dim, feed_forward, vocab_size, threads, normed_heads;
     float eps;
     const float *embedding, *head;  // [V, W]; panels
     const float *cos, *sin;         // [context, D]
@@ -134,6 +134,12 @@ struct Work {
         }
     }
 
+    void add_bias(const float* bias) {
+#pragma omp for schedule(static)
+        for (Int b = 0; b < s.rows; ++b)
+            for (Int i = 0; i < qkv_width; ++i) qkv[b * qkv_width + i] += bias[i];
+    }
+
     // hidden = SiLU(x × gate) · (x × up)
     void gated(const Layer& layer, const float* factors) {
         std::vector<float> gates(s.rows * LANES), ups(s.rows * LANES);
@@ -152,10 +158,10 @@ struct Work {
         }
     }
 
-    // Norm, the norm's weight and rotary positions of one head.
+    // Norm, the norm's weight and rotary positions of one head; without head norms the weights are ones.
     void turn(const float* in, Int row, Int head, const Layer& layer, float* out) const {
         const Int width = m.head_dim, half = width / 2, position = s.positions[row * s.positions_stride];
-        const float factor = norm_factor(in, width, m.eps);
+        const float factor = m.normed_heads ? norm_factor(in, width, m.eps) : 1.0f;
         const float *cos = m.cos + position * width, *sin = m.sin + position * width;
         const float *straight = layer.straight + head * width, *crossed = layer.crossed + head * width;
         for (Int i = 0; i < width; ++i) {
@@ -213,6 +219,7 @@ struct Work {
             const Layer& layer = m.layer[index];
             norm_factors(factors);
             product(x.data(), m.width, layer.qkv, qkv_width, qkv.data(), factors.data());
+            if (layer.bias) add_bias(layer.bias);
             attend(index, layer);
             product(mixed.data(), m.heads * m.head_dim, layer.output, m.width, x.data(), nullptr);
             norm_factors(factors);

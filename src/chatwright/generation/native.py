@@ -32,13 +32,15 @@ class NoKernelError(Exception):
 
 
 class _Layer(Structure):
-    _fields_ = [(name, c_void_p) for name in ("qkv", "output", "gate", "up", "down", "straight", "crossed")]
+    _fields_ = [
+        (name, c_void_p) for name in ("qkv", "bias", "output", "gate", "up", "down", "straight", "crossed")
+    ]
 
 
 class _Model(Structure):
     _fields_ = [
         *((name, c_int64) for name in ("layers", "width", "heads", "kv_heads", "head_dim", "feed_forward")),
-        *((name, c_int64) for name in ("vocab_size", "threads")),
+        *((name, c_int64) for name in ("vocab_size", "threads", "normed_heads")),
         ("eps", c_float),
         *((name, c_void_p) for name in ("embedding", "head", "cos", "sin")),
         ("layer", POINTER(_Layer)),
@@ -80,14 +82,16 @@ def _library() -> ctypes.CDLL:
 class NativeStep:
     """One decoder's weights in the order in which the native step reads them: float32, on the CPU.
 
-    layers: for each the matrices qkv [W, (H + 2K)·D], output [H·D, W], gate_up [W, 2F] and down [F, W]. head: [W, V].
-    straight, crossed: the factors of `Inference._turned` but for the angles, [L, J, D]. cos, sin: [context, D].
+    layers: for each the matrices qkv [W, (H + 2K)·D], output [H·D, W], gate_up [W, 2F] and down [F, W]. biases: of qkv,
+    or None. head: [W, V]. turns: the factors of `Prepared._turned` but for the angles, [L, J, D]. angles: cosines and
+    sines, [context, D].
     """
 
     def __init__(
         self,
         options: DecoderOptions,
         layers: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]],
+        biases: Sequence[Tensor | None],
         embedding_VW: Tensor,
         head_WV: Tensor,
         turns: tuple[Tensor, Tensor],
@@ -101,19 +105,23 @@ class NativeStep:
         table = (_Layer * options.layers)()
         for index, (qkv, output, gate_up, down) in enumerate(layers):
             matrices = (qkv, output, *gate_up.chunk(2, dim=-1), down)
-            pointers = [self._hold(_panels(matrix)).data_ptr() for matrix in matrices]
-            table[index] = _Layer(*pointers, straight_LJD[index].data_ptr(), crossed_LJD[index].data_ptr())
+            first, *rest = (self._hold(_panels(matrix)).data_ptr() for matrix in matrices)
+            bias = biases[index]
+            held = None if bias is None else self._hold(bias).data_ptr()
+            turn = (straight_LJD[index].data_ptr(), crossed_LJD[index].data_ptr())
+            table[index] = _Layer(first, held, *rest, *turn)
         o = options
         self._vocab_size = o.vocab_size
         self._model = _Model(
             *(o.layers, o.width, o.heads, o.kv_heads, o.head_dim, o.feed_forward, o.vocab_size, 1),
+            int(o.parts.normed_heads),
             o.norm_eps,
             *(self._hold(part).data_ptr() for part in (embedding_VW, _panels(head_WV), *angles)),
             table,
         )
 
     def __call__(self, ids_B: Tensor, positions: Tensor, cache: Cache, seen_BS: Tensor | None) -> Tensor:
-        """`Inference.step`."""
+        """As `Inference.step`."""
         rows = ids_B.size(0)
         keys, values = (_pointers(tensors) for tensors in cache.claim(1))
         logits_BV = torch.empty(rows, self._vocab_size)

@@ -23,7 +23,12 @@ KERNELS = ("plain", "split2", "split4", "sdpa")
 
 
 class KeyValueCache(Protocol):
-    """What attention needs of a cache: store this layer's new keys and values, get back all that may be seen."""
+    """What attention needs of a cache: store this layer's new keys and values, get back all that may be seen.
+
+    length: the positions seen before.
+    """
+
+    length: int
 
     def append(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -136,3 +141,15 @@ class Attention(nn.Module):
             k_BKTD, v_BKTD = cache.append(layer, k_BKTD, v_BKTD)
         out_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, kernel)
         return self.output(out_BHTD.transpose(1, 2).reshape(batch, length, -1))  # type: ignore[no-any-return]
+
+
+def band_mask(mask: Tensor | None, queries: Tensor, keys: Tensor, band: int) -> Tensor:
+    """`mask` with only the keys left that are less than `band` places from their query (Child et al. 2019).
+
+    queries, keys: their places, [T] and [S], or [B, T] and [B, S]. mask: [T, S] or [B, T, S], or None where all is seen.
+    Returns [1 or B, T, S].
+    """
+    near = (queries[..., :, None] - keys[..., None, :]).abs() < band
+    seen = near if mask is None else mask & near
+    # a square mask of two dimensions counts as the causal one in `attend`
+    return seen if seen.dim() == 3 else seen[None]

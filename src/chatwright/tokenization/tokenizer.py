@@ -78,7 +78,7 @@ class Tokenizer:
         chat model; None keeps what was loaded. `template` replaces the chat template.
         """
         directory = Path(directory)
-        eos = eos or self._config.get("eos_token") or ENDOFTEXT
+        eos = eos or self.named_tokens.get("eos_token") or self.named_tokens.get("sep_token") or ENDOFTEXT
         self.id_of(eos)
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -136,7 +136,8 @@ class Tokenizer:
     def _named_id(self, own: str, name: str) -> int:
         if own in self.special_tokens:
             return self.special_tokens[own]
-        return self.id_of(self.named_tokens.get(name, own))
+        # an encoder's tokenizer ends nothing, it separates
+        return self.id_of(self.named_tokens.get(name) or self.named_tokens.get("sep_token", own))
 
     @property
     def endoftext(self) -> int:
@@ -155,7 +156,8 @@ class Tokenizer:
     @property
     def eos(self) -> int:
         """The token after which generation ends, as the folder's configuration names it."""
-        return self.id_of(self.named_tokens.get("eos_token", ENDOFTEXT))
+        token = self.named_tokens.get("eos_token")
+        return self.endoftext if token is None else self.id_of(token)
 
     @property
     def pad(self) -> int:
@@ -235,6 +237,8 @@ class Tokenizer:
     @cached_property
     def _table(self) -> list[bytes]:
         table = [b""] * self.vocab_size
+        pieces = self._spec["model"].get("type") == "WordPiece"
+        continuing = self._spec["model"].get("continuing_subword_prefix", "##") if pieces else ""
         for token, index in self._backend.get_vocab(with_added_tokens=True).items():
             if index in self._added:
                 table[index] = token.encode()
@@ -242,6 +246,8 @@ class Tokenizer:
                 table[index] = bytes_of(token) or token.encode()
             elif len(token) == 6 and token.startswith("<0x"):
                 table[index] = bytes([int(token[3:5], 16)])
+            elif pieces:
+                table[index] = _word(token, continuing).encode()
             else:
                 table[index] = token.replace("▁", " ").encode()
         return table
@@ -263,6 +269,15 @@ class Tokenizer:
         if self.is_byte_level:
             return self.decode_bytes(ids, skip_special).decode("utf-8", errors="replace")
         return str(self._backend.decode([int(index) for index in ids], skip_special_tokens=skip_special))
+
+
+def _word(token: str, continuing: str) -> str:
+    """The text of a WordPiece token: the rest of a word, a word after a space, or a sign that has none before it."""
+    if token.startswith(continuing) and token != continuing:
+        return token.removeprefix(continuing)
+    first = token[:1]
+    is_chinese = "\u3400" <= first <= "\u9fff" or "\uf900" <= first <= "\ufaff" or first >= "\U00020000"
+    return f" {token}" if first.isalnum() and not is_chinese else token
 
 
 _NO_TOKENS: frozenset[str] = frozenset()

@@ -104,3 +104,33 @@ def test_huge_logits_do_not_overflow() -> None:
     logprobs, entropy = token_logprobs(hidden * 1e4, weight, targets, entropy=True)
     assert torch.isfinite(logprobs).all()
     assert torch.isfinite(entropy).all()
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("entropy", [False, True])
+def test_a_bias_is_added_to_the_logits_and_learns(entropy: bool) -> None:
+    hidden, weight, targets = drawn(3, 9)
+    bias = torch.randn(29, generator=torch.Generator().manual_seed(8))
+    sides = [[value.clone().requires_grad_() for value in (hidden, weight, bias)] for _ in range(2)]
+    h, w, b = sides[0]
+    logprobs, entropies = token_logprobs(h, w, targets, entropy, b)
+    (logprobs.sum() + (0.0 if entropies is None else entropies.sum())).backward()
+    h, w, b = sides[1]
+    # a bias is a column of the weight under an input that is always 1
+    wide = torch.cat([h, torch.ones(3, 9, 1)], -1), torch.cat([w, b[:, None]], 1)
+    right = whole_table(*wide, targets)
+    (right[0].sum() + (right[1].sum() if entropy else 0.0)).backward()
+    torch.testing.assert_close(logprobs, right[0], rtol=1e-5, atol=1e-5)
+    for mine, wanted in zip(*sides, strict=True):
+        torch.testing.assert_close(mine.grad, wanted.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bias_stays_exact_under_bfloat16() -> None:
+    hidden, weight, targets = (
+        torch.zeros(1, 4, 12).bfloat16(),
+        torch.zeros(29, 12),
+        torch.tensor([[0, 1, 2, 3]]),
+    )
+    bias = torch.linspace(100.0, 101.0, 29)
+    found, _ = token_logprobs(hidden, weight, targets, bias_V=bias)
+    torch.testing.assert_close(found[0], bias.log_softmax(0)[:4])

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from chatwright import registry
 from chatwright.errors import UserError
+from chatwright.models.heads.labels import Kind
 from chatwright.models.interop.renaming import Rules
 from chatwright.models.root import Root
+
+
+@dataclass(frozen=True)
+class PublicHead:
+    """A head that the ecosystem knows: where its weight and bias lie, and the class that reads it, without or with the
+    language head. name: of ours, where only one of that name is meant, with these labels."""
+
+    kind: Kind
+    tensors: str
+    class_name: str
+    with_language: str | None = None
+    name: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,8 @@ class PublicFormat:
     config: our options as fields of config.json. options: the reverse, which refuses what is not supported by name; its
     second argument is the file's place. prefix: stands before the public names, and may be lacking in a file. ignored:
     patterns of public names that are not wanted. classifier: the class that a reward model loads as, if there is one.
+    spellings: endings of public names in old files, {old: new}. fitted: the options of a file whose tensors have these
+    names. heads: those that the ecosystem knows; of several that fit, the first counts.
     """
 
     model_type: str
@@ -29,6 +45,9 @@ class PublicFormat:
     classifier: str | None = None
     prefix: str = ""
     ignored: tuple[str, ...] = ()
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    fitted: Callable[[Any, Collection[str]], Any] | None = None
+    heads: tuple[PublicHead, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,16 @@ CHUNK = 1024
 
 
 def token_logprobs(
-    hidden: Tensor, weight_VW: Tensor, targets: Tensor, entropy: bool = False
+    hidden: Tensor,
+    weight_VW: Tensor,
+    targets: Tensor,
+    entropy: bool = False,
+    bias_V: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each target, and the entropy of its distribution where asked; both float32.
 
-    hidden: [..., W] in the compute type; weight: [V, W]; targets: [...] integers, IGNORE where there is none.
+    hidden: [..., W] in the compute type; weight: [V, W]; targets: [...] integers, IGNORE where there is none; bias:
+    [V] float32, added to the logits.
     Returns [...] each, zero where the target is IGNORE.
     """
     flat = targets.reshape(-1)
@@ -32,7 +37,7 @@ def token_logprobs(
     rows = hidden.reshape(-1, hidden.size(-1))
     if chosen.numel() < flat.numel():
         rows = rows.index_select(0, chosen)
-    logprobs, entropies = _ChunkedLogprobs.apply(rows, weight_VW, flat[chosen], entropy)  # type: ignore[no-untyped-call]
+    logprobs, entropies = _ChunkedLogprobs.apply(rows, weight_VW, bias_V, flat[chosen], entropy)  # type: ignore[no-untyped-call]
 
     def spread(values: Tensor) -> Tensor:
         empty = torch.zeros(flat.shape, dtype=values.dtype, device=values.device)
@@ -46,13 +51,18 @@ class _ChunkedLogprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows_NW: Tensor, weight_VW: Tensor, targets_N: Tensor, entropy: bool
+        ctx: Any,
+        rows_NW: Tensor,
+        weight_VW: Tensor,
+        bias_V: Tensor | None,
+        targets_N: Tensor,
+        entropy: bool,
     ) -> tuple[Tensor, Tensor]:
         weight = weight_VW.to(rows_NW.dtype)
         logprobs, entropies = (torch.zeros(rows_NW.size(0), device=rows_NW.device) for _ in range(2))
         ctx.kept = None
         for part in _chunks(rows_NW.size(0)):
-            logits_NV = _shifted_logits(rows_NW[part], weight)
+            logits_NV = _shifted_logits(rows_NW[part], weight, bias_V)
             chosen = logits_NV.gather(1, targets_N[part, None]).squeeze(1)
             exps_NV = logits_NV.exp() if entropy else logits_NV.exp_()
             sums = exps_NV.sum(dim=-1)
@@ -60,21 +70,22 @@ class _ChunkedLogprobs(torch.autograd.Function):
             if entropy:
                 entropies[part] = sums.log() - logits_NV.mul_(exps_NV).sum(dim=-1) / sums
             ctx.kept = exps_NV, sums
-        ctx.save_for_backward(rows_NW, weight_VW, targets_N, entropies)
+        ctx.save_for_backward(rows_NW, weight_VW, bias_V, targets_N, entropies)
         ctx.entropy = entropy
         return logprobs, entropies
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         grad_logprobs, grad_entropies = gradients
-        rows_NW, weight_VW, targets_N, entropies = ctx.saved_tensors
+        rows_NW, weight_VW, bias_V, targets_N, entropies = ctx.saved_tensors
         weight = weight_VW.to(rows_NW.dtype)
         grad_rows = torch.empty_like(rows_NW)
         grad_weight = torch.zeros_like(weight_VW, dtype=torch.float32)
+        grad_bias = None if bias_V is None else torch.zeros_like(bias_V)
         # it is overwritten below, so a second backward pass has to compute it again
         kept, ctx.kept = ctx.kept, None
         for part in reversed(_chunks(rows_NW.size(0))):
-            exps_NV, sums = kept or _exponentials(rows_NW[part], weight)
+            exps_NV, sums = kept or _exponentials(rows_NW[part], weight, bias_V)
             kept, pull = None, -grad_logprobs[part, None]
             if ctx.entropy:
                 # dH/dz_v = -p_v (log p_v + H); a chance of zero adds nothing
@@ -82,21 +93,25 @@ class _ChunkedLogprobs(torch.autograd.Function):
                 pull = pull - grad_entropies[part, None] * log_chances.add_(entropies[part, None])
             slope = exps_NV.mul_(pull / sums[:, None])
             slope.scatter_add_(1, targets_N[part, None], grad_logprobs[part, None])
+            if grad_bias is not None:
+                grad_bias += slope.sum(dim=0)
             slope = slope.to(rows_NW.dtype)
             grad_rows[part] = slope @ weight
             grad_weight += slope.T @ rows_NW[part]
-        return grad_rows, grad_weight.to(weight_VW.dtype), None, None
+        return grad_rows, grad_weight.to(weight_VW.dtype), grad_bias, None, None
 
 
-def _shifted_logits(rows_NW: Tensor, weight_VW: Tensor) -> Tensor:
+def _shifted_logits(rows_NW: Tensor, weight_VW: Tensor, bias_V: Tensor | None) -> Tensor:
     """Logits less the largest of each position, [N, V] float32."""
     logits = (rows_NW @ weight_VW.T).float()
+    if bias_V is not None:
+        logits += bias_V
     return logits.sub_(logits.amax(dim=-1, keepdim=True))
 
 
-def _exponentials(rows_NW: Tensor, weight_VW: Tensor) -> tuple[Tensor, Tensor]:
+def _exponentials(rows_NW: Tensor, weight_VW: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor]:
     """exp(shifted logits) [N, V] and their sums [N]: the chances are one over the other."""
-    exps = _shifted_logits(rows_NW, weight_VW).exp_()
+    exps = _shifted_logits(rows_NW, weight_VW, bias_V).exp_()
     return exps, exps.sum(dim=-1)
 
 

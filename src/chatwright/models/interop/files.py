@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,7 +19,10 @@ from chatwright.errors import UserError
 from chatwright.files import atomic_write
 from chatwright.models.decoder import Decoder, DecoderOptions
 from chatwright.models.family.architecture import architecture_of, public_architecture
+from chatwright.models.headed import Headed
+from chatwright.models.heads.labels import HeadOptions
 from chatwright.models.interop import weights as named
+from chatwright.models.interop.heads import read_heads
 from chatwright.models.root import Root
 from chatwright.models.scored import ScoredDecoder
 
@@ -38,9 +42,14 @@ class EndTokens:
         return {"bos_token_id": self.bos, "eos_token_id": self.eos[0], "pad_token_id": self.pad}
 
 
-def write_config(directory: Path, options: Any, tokens: EndTokens) -> None:
-    """Write config.json and generation_config.json of a language model."""
-    atomic_write(directory / "config.json", dumps(named.public_config(options, tokens.public)))
+def write_config(
+    directory: Path,
+    options: Any,
+    tokens: EndTokens,
+    heads: Mapping[str, HeadOptions] = MappingProxyType({}),
+) -> None:
+    """Write config.json and generation_config.json of a language model; `heads`: those of `Headed`."""
+    atomic_write(directory / "config.json", dumps(named.public_config(options, tokens.public, heads)))
     generation = {**tokens.public, "eos_token_id": list(tokens.eos), "do_sample": True}
     atomic_write(directory / "generation_config.json", dumps(generation))
 
@@ -60,7 +69,9 @@ def read_options(directory: Path) -> Any:
     architecture = public_architecture(config, place)
     if named.reward_heads(config, architecture):
         raise UserError(f"{directory} holds a reward model, which gives scores and writes no text")
-    return architecture.public.options(config, place)
+    options, fitted = architecture.public.options(config, place), architecture.public.fitted
+    has_weights = fitted is not None and (directory / WEIGHTS).is_file()
+    return fitted(options, _weights(directory).keys()) if fitted and has_weights else options
 
 
 def read_config(directory: Path) -> DecoderOptions:
@@ -112,15 +123,20 @@ def load_reward_model(
 
 def load_root(directory: Path, device: torch.device | str = "cpu") -> Root:
     """The model of a run, of any architecture, in evaluation mode, float32."""
-    model = empty_root(read_options(directory), device)
+    config, place = _config(directory), str(directory / "config.json")
+    heads = read_heads(config, public_architecture(config, place).public, place)
+    model = empty_root(read_options(directory), device, heads)
     load_weights(model, directory)
     return model.eval()
 
 
-def empty_root(options: Any, device: torch.device | str) -> Root:
-    """A model of any architecture whose weights are not set yet."""
+def empty_root(
+    options: Any, device: torch.device | str, heads: Mapping[str, HeadOptions] = MappingProxyType({})
+) -> Root:
+    """A model of any architecture whose weights are not set yet, under `heads` where there are such."""
     with torch.device("meta"):
         model = architecture_of(options).root(options)
+        model = Headed(model, heads) if heads else model
     return model.to_empty(device=device)
 
 

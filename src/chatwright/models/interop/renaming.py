@@ -22,13 +22,15 @@ class Weight:
     """One public tensor, or with `stacked` one for each expert.
 
     ours: joined along their first dimension, which is the output of a matrix. transposed: the public matrix is
-    [in, out]. stacked: our tensor's first dimension counts the second `{}` of the public name.
+    [in, out]. stacked: our tensor's first dimension counts the second `{}` of the public name. like: the public last
+    dimension is cut in two, heads and head width, as the last two dimensions of this tensor of ours.
     """
 
     public: str
     ours: tuple[str, ...]
     transposed: bool = False
     stacked: bool = False
+    like: str = ""
 
     def places(self, state: Iterable[str]) -> list[tuple[int, ...]]:
         """The blocks whose tensors `state` has; one empty tuple for a tensor outside of blocks."""
@@ -36,15 +38,21 @@ class Weight:
         found = (pattern.fullmatch(name) for name in state)
         return sorted(tuple(map(int, match.groups())) for match in found if match)
 
+    def cut(self, state: Mapping[str, Tensor], place: Sequence[int]) -> tuple[int, ...]:
+        """What the public last dimension is cut into; nothing where it is whole."""
+        return tuple(state[self.like.format(*place)].shape[-2:]) if self.like else ()
+
     def split(self, joined: Tensor, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         """Our tensors in a public one; `parts` give their shapes."""
-        whole = joined.t() if self.transposed else joined
+        whole = joined.flatten(-2) if self.like else joined
+        whole = whole.t() if self.transposed else whole
         return iter(torch.split(whole, [part.size(0) for part in parts]))
 
-    def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """The public tensor of ours."""
+    def join(self, parts: Sequence[Tensor], cut: Sequence[int] = ()) -> Tensor:
+        """The public tensor of ours; `cut`: its last dimension's parts."""
         joined = parts[0] if len(parts) == 1 else torch.cat(list(parts))
-        return joined.t().contiguous() if self.transposed else joined
+        whole = joined.t().contiguous() if self.transposed else joined
+        return whole.reshape(*whole.shape[:-1], *cut) if cut else whole
 
 
 Rules = Sequence[Weight]
@@ -67,7 +75,8 @@ def to_public(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
                 each = state[names[0]].unbind()
                 result |= {rule.public.format(*place, number): part for number, part in enumerate(each)}
             else:
-                result[rule.public.format(*place)] = rule.join([state[name] for name in names])
+                parts = [state[name] for name in names]
+                result[rule.public.format(*place)] = rule.join(parts, rule.cut(state, place))
     assert not left, f"no rule names {sorted(left)}"
     return result
 
@@ -120,8 +129,9 @@ def _parts(
         return {names[0]: torch.stack([public[name] for name in each])}
     name = rule.public.format(*index)
     first, rest = sum(part.size(0) for part in shapes), shapes[0].shape[1:]
-    expected = torch.Size([first, *rest])
-    _check(name, public[name], expected[::-1] if rule.transposed else expected, place)
+    expected = [*rest, first] if rule.transposed else [first, *rest]
+    cut = rule.cut(own, index)
+    _check(name, public[name], [*expected[:-1], *cut] if cut else expected, place)
     return dict(zip(names, rule.split(public[name], shapes), strict=True))
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
 from chatwright.errors import UserError
 from chatwright.models.family.architecture import Architecture, architecture_of
+from chatwright.models.headed import Headed
+from chatwright.models.heads.labels import HeadOptions
+from chatwright.models.interop.heads import heads_config, load_head_weights, public_head_weights
 from chatwright.models.interop.renaming import from_public, to_public
 from chatwright.models.root import Root
 from chatwright.models.scored import ScoredDecoder
@@ -20,8 +24,11 @@ _CONFIDENT = "ChatwrightConfidentReward"
 
 def public_weights(model: Root) -> dict[str, Tensor]:
     """The model's weights under their public names; of a policy with a value of its own, the policy's."""
-    trunk = model.trunk if isinstance(model, ScoredDecoder) else model
-    weights = to_public(trunk.state_dict(), architecture_of(trunk.options).public.weights)
+    trunk = model.trunk if isinstance(model, ScoredDecoder | Headed) else model
+    public = architecture_of(trunk.options).public
+    weights = to_public(trunk.state_dict(), public.weights)
+    if isinstance(model, Headed):
+        weights |= public_head_weights(model, public)
     if isinstance(model, ScoredDecoder) and not model.language:
         weights[SCORE] = model.head.weight.detach()
         weights |= {f"{_SURE}{name}": tensor for name, tensor in _sure(model).items()}
@@ -37,14 +44,18 @@ def load_public_weights(model: Root, weights: Mapping[str, Tensor], place: str) 
 
     On a processor a float32 weight that needs no rearranging is taken as it is, so that a mapped file is not copied.
     """
-    public, own = architecture_of(model.options).public, dict(model.named_parameters())
+    public = architecture_of(model.options).public
+    weights = {_respelled(name, public.spellings): tensor for name, tensor in weights.items()}
+    if isinstance(model, Headed):
+        weights, model = load_head_weights(model, weights, public, place), model.trunk
+    own = dict(model.named_parameters())
     if public.prefix and not any(name.startswith(public.prefix) for name in weights):
         rules = {rule.public for rule in public.weights}
         outside = {name for name in weights if name in rules}
         weights = {name if name in outside else public.prefix + name: w for name, w in weights.items()}
-    ignored = (
-        (*public.ignored, r"lm_head\.weight") if getattr(model.options, "tied", False) else public.ignored
-    )
+    tied = (r"lm_head\.weight",) if getattr(model.options, "tied", False) else ()
+    # a model may be read without the heads that it was trained under
+    ignored = (*public.ignored, *tied, r"heads\..*")
     for name, tensor in from_public(own, weights, public.weights, place, ignored).items():
         parameter = own[name]
         taken = parameter.device.type == "cpu" and tensor.dtype == parameter.dtype and tensor.is_contiguous()
@@ -52,6 +63,13 @@ def load_public_weights(model: Root, weights: Mapping[str, Tensor], place: str) 
             parameter.data = tensor
         else:
             parameter.copy_(tensor)
+
+
+def _respelled(name: str, spellings: Mapping[str, str]) -> str:
+    for old, new in spellings.items():
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
 
 
 def load_public_scores(model: ScoredDecoder, weights: Mapping[str, Tensor], place: str) -> None:
@@ -69,11 +87,14 @@ def load_public_scores(model: ScoredDecoder, weights: Mapping[str, Tensor], plac
         tensor.copy_(weights[name])
 
 
-def public_config(options: Any, tokens: Mapping[str, int | None]) -> dict[str, Any]:
-    """config.json. `tokens` gives bos_token_id, eos_token_id and pad_token_id."""
+def public_config(
+    options: Any, tokens: Mapping[str, int | None], heads: Mapping[str, HeadOptions] = MappingProxyType({})
+) -> dict[str, Any]:
+    """config.json. `tokens` gives bos_token_id, eos_token_id and pad_token_id; `heads` those over the model."""
     public = architecture_of(options).public
     kind = {"architectures": [public.class_name], "model_type": public.model_type}
-    return {**kind, **public.config(options), "dtype": "float32", **tokens}
+    said = heads_config(heads, public, options) if heads else {}
+    return {**kind, **public.config(options), **said, "dtype": "float32", **tokens}
 
 
 def public_reward_config(model: ScoredDecoder, tokens: Mapping[str, int | None]) -> dict[str, Any]:

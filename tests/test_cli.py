@@ -35,6 +35,16 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
     return run
 
 
+def test_what_runs_as_one_process_is_refused_under_torchrun(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = refused("corpus", tmp_path, "-o", tmp_path / "out")
+    assert "corpus runs as one process; pretrain, sft," in said
+    assert "dpo, kto, orpo, simpo, distill run on many under torchrun" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_command_line_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse(["sft", "base", "chats.jsonl", "-o", "out", "steps=3", "--json", "optimizer.momentum=0.9"])
     assert (found.verb, found.inputs, found.out, found.json) == ("sft", ["base", "chats.jsonl"], "out", True)

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from chatwright.recipes.alignment.score import score
     from chatwright.recipes.chat import chat
     from chatwright.recipes.corpus import corpus
+    from chatwright.recipes.embed import embed, write_embeddings
+    from chatwright.recipes.fill import fill
     from chatwright.recipes.first_run.quickstart import quickstart
+    from chatwright.recipes.foreign.export import export
+    from chatwright.recipes.foreign.import_model import import_model
     from chatwright.recipes.generate import generate
     from chatwright.recipes.list import list_names
     from chatwright.recipes.pretrain import pretrain
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from chatwright.recipes.sft import sft
     from chatwright.recipes.show import show
     from chatwright.recipes.tokenizer import tokenizer
+    from chatwright.recipes.translate import translate
     from chatwright.runs import Run
 
 _PUBLIC = {
@@ -51,8 +56,12 @@ _PUBLIC = {
     "corpus": "chatwright.recipes.corpus",
     "distill": "chatwright.recipes.alignment.distill",
     "dpo": "chatwright.recipes.alignment.preference",
+    "export": "chatwright.recipes.foreign.export",
+    "embed": "chatwright.recipes.embed",
+    "fill": "chatwright.recipes.fill",
     "generate": "chatwright.recipes.generate",
     "grpo": "chatwright.recipes.alignment.grpo",
+    "import_model": "chatwright.recipes.foreign.import_model",
     "kto": "chatwright.recipes.alignment.preference",
     "list_names": "chatwright.recipes.list",
     "orpo": "chatwright.recipes.alignment.preference",
@@ -67,6 +76,8 @@ _PUBLIC = {
     "show": "chatwright.recipes.show",
     "simpo": "chatwright.recipes.alignment.preference",
     "tokenizer": "chatwright.recipes.tokenizer",
+    "translate": "chatwright.recipes.translate",
+    "write_embeddings": "chatwright.recipes.embed",
 }
 __all__ = [
     "Chat",
@@ -78,8 +89,12 @@ __all__ = [
     "corpus",
     "distill",
     "dpo",
+    "embed",
+    "export",
+    "fill",
     "generate",
     "grpo",
+    "import_model",
     "kto",
     "list_names",
     "orpo",
@@ -94,6 +109,8 @@ __all__ = [
     "show",
     "simpo",
     "tokenizer",
+    "translate",
+    "write_embeddings",
 ]
 
 try:

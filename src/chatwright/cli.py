@@ -31,13 +31,26 @@ chatwright: from a folder of text to a chat model of your own
   chatwright questions python:stdlib -o out/questions
   chatwright sft out/base chats.jsonl -o out/chat
   chatwright align recipe.yaml -o out/best   the loop of comparisons, reward model and policy, repeated
+  chatwright import DIR-or-FILE -o out/m  |  export out/best --to gguf -o best.gguf
   chatwright generate out/base "Once"  |  chat out/chat  |  show out/chat  |  list objectives
 
 `chatwright VERB --help` prints a verb's options. Options are written key=value; --config FILE reads them from YAML;
 --json prints the result as one JSON object on the last line."""
 
 
-_ON_MANY_PROCESSES = ("pretrain", "sft", "reward", "ppo", "grpo", "rloo")
+_ON_MANY_PROCESSES = (
+    "pretrain",
+    "sft",
+    "reward",
+    "ppo",
+    "grpo",
+    "rloo",
+    "dpo",
+    "kto",
+    "orpo",
+    "simpo",
+    "distill",
+)
 
 
 @dataclass
@@ -119,10 +132,12 @@ def parse(arguments: Sequence[str]) -> Request:
             if value is None:
                 raise UserError(f"{word} needs a value after it")
             setattr(request, "config" if word == "--config" else "out", value)
+        elif word == "--to":
+            pairs.append(f"to={next(rest, '')}")
         elif word in ("--json", "-h", "--help"):
             setattr(request, "json" if word == "--json" else "help", True)
         else:
-            known = ("-o", "--out", "--config", "--json", "--help")
+            known = ("-o", "--out", "--config", "--json", "--to", "--help")
             mend = f"write it as {word.lstrip('-')}" if "=" in word else "options are written key=value"
             raise UserError(f"unknown flag {word!r}{did_you_mean(word, known)} ({mend})")
     request.options = config.parse_pairs(pairs)

@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from chatwright.data.packing import IGNORE, Packed
+from chatwright.errors import UserError
+from chatwright.models.decoder import Decoder
 from chatwright.objectives.causal import Causal, CausalOptions, example_rows, tiny_decoder
 from chatwright.training.loop import accumulate, global_counts
+from helpers.decoders import DECODERS
+from helpers.parity import lively
 from helpers.work import alone, objective_of, uneven
 
 
@@ -78,3 +82,47 @@ def test_chats_learn_marked_words_only() -> None:
     batch = objective.collate(rows)
     assert objective.counts(batch)["next_token"] < batch.tokens
     assert "segments" in batch.tensors
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_the_balance_of_experts_is_a_term_a_row_that_learns(within: bool) -> None:
+    objective = Causal(CausalOptions(within_documents=within, expert_balance=0.01))
+    model = lively(Decoder(DECODERS["qwen3-moe"]))
+    rows = example_rows(learnt_from=0, count=3)
+    batch = objective.collate([*rows, rows[0].blank()])
+    assert objective.counts(batch)["expert_balance"] == 3
+    assert objective.weights(0) == {"next_token": 1.0, "expert_balance": 0.01}
+    [terms] = objective.passes({"policy": model}, batch)
+    alone = [
+        next(objective.passes({"policy": model}, objective.collate([row])))["expert_balance"] for row in rows
+    ]
+    torch.testing.assert_close(terms["expert_balance"], torch.stack(alone).sum(), rtol=1e-4, atol=1e-4)
+    [plain] = Causal(CausalOptions(within_documents=within)).passes({"policy": model}, batch)
+    assert set(plain) == {"next_token"}
+    torch.testing.assert_close(plain["next_token"], terms["next_token"])
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("sizes", [(1, 11), (5, 4, 3)])
+def test_any_cut_of_a_batch_gives_one_gradient_of_the_balance(sizes: tuple[int, ...], within: bool) -> None:
+    objective = Causal(CausalOptions(within_documents=within, expert_balance=0.5))
+    rows = example_rows(learnt_from=0)
+
+    def gradient(pieces: tuple[int, ...]) -> torch.Tensor:
+        model = lively(Decoder(DECODERS["qwen3-moe"]))
+        batches = [objective.collate(piece) for piece in uneven(rows, pieces)]
+        totals = global_counts(objective, batches, alone())
+        accumulate(objective, batches, {"policy": model}, objective.weights(0), totals)
+        return torch.cat([p.grad.reshape(-1) for p in model.parameters()])
+
+    whole, cut = gradient((12,)), gradient(sizes)
+    assert float((whole - cut).norm() / whole.norm()) < 1e-5
+
+
+def test_a_balance_without_experts_or_below_0_is_refused() -> None:
+    objective = Causal(CausalOptions(expert_balance=0.01))
+    batch = objective.collate(example_rows(learnt_from=0, count=1))
+    with pytest.raises(UserError, match=r"objective\.expert_balance=0\.01 needs a model with experts"):
+        next(objective.passes({"policy": tiny_decoder()}, batch))
+    with pytest.raises(UserError, match=r"objective\.expert_balance=-1 must be 0"):
+        CausalOptions(expert_balance=-1.0)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from chatwright.data.packing import IGNORE, Packed, Packing
+from chatwright.data.packing import IGNORE, Packed, Rows
 from chatwright.distributed.launch import World
 from chatwright.objectives.contract import Batch, Objective
 
@@ -60,7 +60,7 @@ def likelihood(
 def held_out_likelihood(
     model: nn.Module,
     objective: Objective[Packed],
-    packing: Packing,
+    packing: Rows[Packed],
     kept_rows: int,
     rows_together: int,
     token_bytes: np.ndarray,

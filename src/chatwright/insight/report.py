@@ -9,7 +9,7 @@ from typing import Any
 
 from chatwright.files import atomic_write
 from chatwright.insight.alignment import sections
-from chatwright.insight.charts import CHART_STYLE, Curve, line_chart
+from chatwright.insight.charts import CHART_STYLE, Curve, Mark, line_chart
 from chatwright.insight.outcomes import OUTCOME_STYLE, without_replies
 from chatwright.insight.panels import find_kl_target, loss_reading
 from chatwright.insight.series import Rows, number, series
@@ -21,6 +21,8 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 780px; margin: 2rem aut
 table {{ border-collapse: collapse }} td {{ padding: .1rem 1rem .1rem 0; vertical-align: top }}
 pre, td + td {{ white-space: pre-wrap; overflow-wrap: anywhere }} h2 {{ margin-top: 2rem }}
 {CHART_STYLE}{OUTCOME_STYLE}"""
+
+_ACCURACY = "_accuracy"
 
 
 def write_report(run: Run) -> None:
@@ -57,6 +59,9 @@ def curves(rows: Rows) -> list[str]:
     losses = [Curve(f"training: {_words(t)}", series(rows, "loss", t)) for t in _terms(rows)]
     held_out = series(rows, "evaluation", "loss")
     losses += [Curve("validation", held_out)] if held_out else []
+    if len(_terms(rows)) > 1:
+        each = [(term, series(rows, "evaluation", term)) for term in _terms(rows)]
+        losses += [Curve(f"validation: {_words(term)}", found, dashed=True) for term, found in each if found]
     charts = [
         line_chart(
             "Loss: lower is better; validation rising while training falls means overfitting",
@@ -70,9 +75,37 @@ def curves(rows: Rows) -> list[str]:
             "step",
             "bits",
         ),
+        accuracies(rows),
         _gradient_norm(rows),
     ]
     return [chart for chart in charts if chart]
+
+
+def accuracies(rows: Rows) -> str:
+    """A chart of every term's accuracy, in training where it was watched and on held-out text, and what it would be by
+    chance; "" where there is none."""
+    names = [
+        (group, name)
+        for group in ("metrics", "evaluation")
+        for name in dict.fromkeys(name for row in rows for name in row.get(group) or {})
+        if name.endswith(_ACCURACY)
+    ]
+    where = {"metrics": "training", "evaluation": "held out"}
+    curves = [
+        Curve(
+            f"{where[group]}: {_words(name.removesuffix(_ACCURACY))}",
+            series(rows, group, name),
+            dashed=group == "evaluation",
+        )
+        for group, name in names
+    ]
+    chances = [
+        (name, values[-1][1])
+        for name in dict.fromkeys(name.removesuffix(_ACCURACY) for _, name in names)
+        if (values := series(rows, "evaluation", f"{name}_chance"))
+    ]
+    levels = [Mark(chance, f"{_words(name)} by chance") for name, chance in chances]
+    return line_chart("Accuracy: how often a term is told right", curves, "step", "share", levels=levels)
 
 
 def _loss_by_term(rows: Rows) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from chatwright.config import option
 from chatwright.data.packing import IGNORE, Packed
 from chatwright.data.records import Document
+from chatwright.errors import UserError
 from chatwright.models.decoder import Decoder, DecoderOptions
 from chatwright.models.root import Root
 from chatwright.objectives.contract import Batch, Roots
@@ -25,16 +26,29 @@ class CausalOptions:
     """Predict every token from those before it."""
 
     within_documents: bool = option(True, "attention stays inside a document when several share a row")
+    expert_balance: float = option(
+        0.0,
+        "weight of an even use of experts within each row, for a model that has experts; 0.01 keeps all in use",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.expert_balance >= 0:
+            raise UserError(f"objective.expert_balance={self.expert_balance:g} must be 0 (none) or more")
 
 
 class Causal:
-    """Next-token prediction (Radford et al. 2018): the sum of −log p(token | tokens before it), over real tokens."""
+    """Next-token prediction (Radford et al. 2018): the sum of −log p(token | tokens before it), over real tokens.
+
+    With `expert_balance` also how unevenly each row that learns uses the experts, summed over layers (DeepSeek-AI 2024).
+    """
 
     record: type = Document
     Options = CausalOptions
+    fits: ClassVar[tuple[type[Root], ...]] = (Decoder,)
 
     def __init__(self, options: CausalOptions = CausalOptions()) -> None:
         self.within_documents = options.within_documents
+        self.expert_balance = options.expert_balance
 
     def prepare(self, record: Packed, rng: np.random.Generator) -> Packed:
         return record
@@ -53,16 +67,28 @@ class Causal:
         return Batch(stacked, tokens=int((segments >= 0).sum()))
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        return {"next_token": int((batch["targets"] != IGNORE).sum())}
+        learnt = batch["targets"] != IGNORE
+        counts = {"next_token": int(learnt.sum())}
+        return counts | ({"expert_balance": int(learnt.any(dim=1).sum())} if self.expert_balance else {})
 
     def weights(self, step: int) -> dict[str, float]:
-        return {"next_token": 1.0}
+        return {"next_token": 1.0} | ({"expert_balance": self.expert_balance} if self.expert_balance else {})
 
     def passes(self, roots: Roots, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        policy = roots["policy"]
+        policy, targets = roots["policy"], batch["targets"]
         where = {name: batch.tensors.get(name) for name in ("segments", "positions")}
-        logprobs = policy(batch["inputs"], targets=batch["targets"], **where)["logprobs"]
-        yield {"next_token": -logprobs.sum()}
+        if not self.expert_balance:
+            logprobs = policy(batch["inputs"], targets=targets, **where)["logprobs"]
+            yield {"next_token": -logprobs.sum()}
+            return
+        if getattr(policy.options, "routing", None) is None:
+            raise UserError(
+                f"objective.expert_balance={self.expert_balance:g} needs a model with experts, as qwen3-moe-5m"
+            )
+        found = policy(batch["inputs"], targets=targets, **where, outputs=("logprobs", "balance"))
+        learns_B = (targets != IGNORE).any(dim=1)
+        balance = (found["balance"] * learns_B).sum()
+        yield {"next_token": -found["logprobs"].sum(), "expert_balance": balance}
 
     def example(self) -> tuple[dict[str, nn.Module], list[Packed]]:
         return {"policy": tiny_decoder()}, example_rows(learnt_from=0)

@@ -1,6 +1,8 @@
-"""`list`: the names of things."""
+"""`list`: the names of things, and of models their sizes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from chatwright import registry
 from chatwright.errors import UserError, did_you_mean
@@ -10,24 +12,37 @@ _PLURAL = {f"{kind}s".replace("_", " "): kind for kind in registry.TABLES}
 
 
 @verb(NoOptions)
-def list_names(kind: str | None = None, options: NoOptions = NoOptions()) -> dict[str, list[str]]:
-    """Print the names of all verbs, models, objectives, optimizers …; or of one kind: `list objectives`."""
+def list_names(kind: str | None = None, options: NoOptions = NoOptions()) -> dict[str, Any]:
+    """Print the names of all verbs, models with their parameters, objectives, optimizers …; or of one kind:
+    `list objectives`."""
     known = {**_PLURAL, **{name: name for name in registry.TABLES}, "presets": "preset", "models": "preset"}
     if kind is not None and kind.replace("_", " ") not in known and kind not in known:
         raise UserError(f"there is no kind of thing called {kind!r}{did_you_mean(kind, known)}")
     wanted = (
         [known.get(kind, known.get(kind.replace("_", " "), ""))] if kind else [*registry.kinds(), "preset"]
     )
-    found = {name: names(name) for name in wanted}
-    for name, members in found.items():
-        print(f"{name.replace('_', ' ')}: {', '.join(members)}")
+    return {name: _sizes() if name == "preset" else _names(name) for name in wanted}
+
+
+def _names(kind: str) -> list[str]:
+    """Print all names of one kind."""
+    found = sorted(registry.table(kind))
+    print(f"{kind.replace('_', ' ')}: {', '.join(found)}")
     return found
 
 
-def names(kind: str) -> list[str]:
-    """All names of one kind."""
-    if kind == "preset":
-        from chatwright.models.presets import presets
+def _sizes() -> dict[str, int]:
+    """Print the models by a size's name with their parameters, and return those."""
+    from chatwright.insight.anatomy import parameter_count
+    from chatwright.models.presets import model_options, presets
 
-        return list(presets())
-    return sorted(registry.table(kind))
+    members = presets()
+    counts = {name: parameter_count(model_options({"name": name})) for name in members}
+    rows = [
+        ("name", "parameters", "architecture"),
+        *((n, f"{counts[n]:,}", m.name) for n, m in members.items()),
+    ]
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, count, architecture in rows:
+        print(f"{name:<{first}}  {count:>{second}}  {architecture}")
+    return counts

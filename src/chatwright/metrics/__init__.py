@@ -1,0 +1,1 @@
+"""Measures over strings, labels and numbers: pure functions."""

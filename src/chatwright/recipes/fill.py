@@ -1,0 +1,34 @@
+"""`fill`: the likeliest words for the gaps of a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chatwright.config import as_dict, option
+from chatwright.errors import UserError
+from chatwright.generation.filling import Filler
+from chatwright.recipes.verb import Place, verb
+
+
+@dataclass(frozen=True)
+class FillOptions:
+    """How much is shown."""
+
+    top_k: int = option(5, "words shown for every gap")
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise UserError(f"top_k={self.top_k} must be at least 1")
+
+
+@verb(FillOptions)
+def fill(run: Place, text: str, options: FillOptions) -> dict[str, Any]:
+    """Print the likeliest words for every [MASK] of a text, each with its chance; a run of a masked model, as BERT is."""
+    masks = Filler.load(run).fill(text, options.top_k)
+    for number, guesses in enumerate(masks, 1):
+        if len(masks) > 1:
+            print(f"mask {number}")
+        for guess in guesses:
+            print(f"  {guess.chance:6.1%}  {guess.token.strip() or guess.token!r}")
+    return {"run": str(run), "text": text, "masks": as_dict(masks)}

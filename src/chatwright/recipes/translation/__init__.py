@@ -1,0 +1,1 @@
+"""Learning from pairs of texts: what `pretrain` does with `objective=seq2seq`."""

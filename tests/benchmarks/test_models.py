@@ -16,7 +16,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "models.py"
 SMALL = {"layers": 2, "width": 64, "heads": 2}
 BLOCKS = {"encoder_layers": 2, "decoder_layers": 2, "width": 64, "heads": 2, "feed_forward": 96}
 SMALLER = {
-    **dict.fromkeys(registry.TABLES["model"], {**SMALL, "kv_heads": 2}),
+    **{name: {**SMALL, "kv_heads": 2} for name in registry.TABLES["model"]},
     "gpt3": {**SMALL, "band": 16},
     "bert": {**SMALL, "feed_forward": 96},
     "xlnet": {**SMALL, "feed_forward": 96},

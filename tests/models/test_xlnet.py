@@ -200,6 +200,19 @@ def test_only_whether_types_are_equal_matters() -> None:
     assert not torch.allclose(hidden(types), hidden(None), atol=0.01)
 
 
+def test_memories_have_types_too() -> None:
+    model, inputs, memories = model_of(), drawn(length=4), torch.randn(3, 2, 3, 24)
+    types, before = torch.tensor([[1, 0, 1, 1]]).expand(2, -1), torch.tensor([[0, 1, 1]]).expand(2, -1)
+
+    def hidden(types: Tensor, before: Tensor | None) -> Tensor:
+        how = {"types": types, "memories": memories, "memory_types": before}
+        return model(inputs, **how, outputs=("hidden",))["hidden"]
+
+    torch.testing.assert_close(hidden(types + 4, before + 4), hidden(types, before))
+    torch.testing.assert_close(hidden(types, torch.zeros_like(before)), hidden(types, None))
+    assert not torch.allclose(hidden(types, before), hidden(types, None), atol=0.01)
+
+
 def test_memories_are_the_newest_states_without_a_gradient() -> None:
     model, inputs = model_of(replace(SHAPE, memory=7)), drawn(length=5)
     first = model(inputs, outputs=("memories",))["memories"]

@@ -22,7 +22,7 @@ from chatwright.objectives.seq2seq import (
 def terms(objective: Seq2Seq) -> tuple[dict[str, float], dict[str, int]]:
     model, batch = tiny_encoder_decoder(), objective.collate(example_pairs())
     [found] = objective.passes({"policy": model}, batch)
-    return {name: float(value) for name, value in found.items()}, objective.counts(batch)
+    return {name: float(value.detach()) for name, value in found.items()}, objective.counts(batch)
 
 
 def test_every_token_of_every_target_counts_once_its_end_too() -> None:

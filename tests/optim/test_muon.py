@@ -79,3 +79,18 @@ def test_tables_and_norms_go_to_adamw() -> None:
     state = optimizer.state_dict()
     assert "policy.blocks.0.attention.query.weight.momentum" in state
     assert "policy.embedding.weight.exp_avg_sq" in state
+
+
+def test_a_stack_of_experts_steps_as_its_matrices() -> None:
+    generator = torch.Generator().manual_seed(4)
+    stack = torch.nn.Parameter(torch.randn(3, 24, 16, generator=generator))
+    apart = [torch.nn.Parameter(matrix.detach().clone()) for matrix in stack]
+    options = MuonOptions(learning_rate=0.1, momentum=0.9, weight_decay=0.1)
+    together, single = MatrixMuon([stack], options), MatrixMuon(apart, options)
+    for _ in range(3):
+        stack.grad = torch.randn(stack.shape, generator=generator)
+        for parameter, gradient in zip(apart, stack.grad, strict=True):
+            parameter.grad = gradient.clone()
+        together.step()
+        single.step()
+    torch.testing.assert_close(stack, torch.stack(list(apart)), rtol=1e-4, atol=1e-5)

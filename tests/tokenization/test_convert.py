@@ -26,14 +26,7 @@ from chatwright.tokenization.template import CHAT_TEMPLATE, compile_template
 from chatwright.tokenization.tokenizer import Tokenizer
 
 TOK512 = Path(__file__).parents[3] / "shared" / "models" / "tok512.bin"
-TEXTS = (
-    "Hello, world! It's 12345 days; they'll pay $1,234.56.",
-    "  two  spaces\n\n and lines \n",
-    "它是第12个城市，很好！",
-    "🙂 é e\u0301 ｆｕｌｌ",
-    "<|im_end|> is text",
-    "",
-)
+TEXT = "Hello, it's  12345 days:\n\n 它是第12个城市，很好！ 🙂 e\u0301 ｆｕｌｌ <|im_end|> is text"
 PRE, TOKENS, TYPES = "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 
 
@@ -401,4 +394,4 @@ def test_texts_keep_their_ids_through_gguf(
         (tmp_path / name).write_text(content, encoding="utf-8")
     again = Tokenizer.load(tmp_path)
     assert again.is_fast and again.digest == tokenizer.digest
-    assert [again.encode(text) for text in TEXTS] == [tokenizer.encode(text) for text in TEXTS]
+    assert again.encode(TEXT) == tokenizer.encode(TEXT)

@@ -16,7 +16,7 @@ from chatwright.models.encoder import Encoder
 from chatwright.models.heads.labels import ROW_KINDS, HeadOptions, LabelHead, Pooling, pool, real_of
 from chatwright.models.root import Root
 
-_TRUNKS_OWN = {"hidden", "pooled", "logprobs", "entropy", "logits"}
+_TRUNKS_OWN = {"hidden", "pooled", "logprobs", "entropy", "logits", "balance"}
 
 
 class Headed(Root):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chatwright.errors import UserError
+from chatwright.models.experts import Stack
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ def group_parameters(roots: Mapping[str, nn.Module]) -> Groups:
     """Sort all trainable parameters of all roots; names are `root.path`. A tied weight appears once."""
     groups = Groups(Group(), Group(), Group())
     for root_name, root in roots.items():
+        stacks = {id(m.weight) for m in root.modules() if isinstance(m, Stack)}
         tables = {id(m.weight) for m in root.modules() if isinstance(m, nn.Embedding)}
         for name, parameter in root.named_parameters():
             if not parameter.requires_grad:
                 continue
             is_table = id(parameter) in tables or "head" in name.split(".")
-            kind = groups.tables if is_table else groups.matrices if parameter.dim() == 2 else groups.vectors
+            is_matrix = parameter.dim() == 2 or id(parameter) in stacks
+            kind = groups.tables if is_table else groups.matrices if is_matrix else groups.vectors
             kind.add(f"{root_name}.{name}", parameter)
     return groups
 

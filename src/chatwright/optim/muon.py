@@ -76,7 +76,7 @@ class MatrixMuon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in by_shape.items():
-                self._step_batch(parameters, group["lr"], max(1.0, shape[0] / shape[1]) ** 0.5)
+                self._step_batch(parameters, group["lr"], max(1.0, shape[-2] / shape[-1]) ** 0.5)
 
     def _step_batch(self, parameters: list[nn.Parameter], rate: float, scale: float) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -84,7 +84,9 @@ class MatrixMuon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - self.options.momentum)
         updates = torch._foreach_lerp(gradients, momenta, self.options.momentum)
         weights: list[Tensor] = list(parameters)
-        directions = orthogonalize(torch.stack(updates).to(self.dtype), self.options.newton_schulz_steps)
+        stacked = torch.stack(updates).to(self.dtype)
+        # experts are a stack of matrices, each with directions of its own
+        directions = orthogonalize(stacked.flatten(0, -3), self.options.newton_schulz_steps).view_as(stacked)
         if self.options.weight_decay:
             torch._foreach_mul_(weights, 1 - rate * self.options.weight_decay)
         moves = list(directions.to(parameters[0].dtype).unbind())

@@ -73,6 +73,12 @@ def test_half_of_the_second_texts_are_strangers_and_none_is_of_the_same_document
         assert (first != second) == bool(label)
 
 
+def test_strangers_where_one_document_only_has_two_sentences(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", numbered_documents([1] * 10 + [5] + [1] * 10))
+    rows = many(store, "next", 80)
+    assert all((words(texts(row)[1]) == {16}) != bool(row.labels["next_sentence"]) for row in rows)
+
+
 def test_half_of_the_neighbours_are_swapped(tmp_path: Path) -> None:
     # the words of a document count up
     documents = [

@@ -91,6 +91,16 @@ def test_chinese_words_are_hidden_whole() -> None:
         assert all(whole <= chosen or not whole & chosen for whole in wholes)
 
 
+def test_no_word_reaches_over_a_control_token() -> None:
+    facts = facts_of("cat", "##s")
+    row = frame([np.array([5]), np.array([6])], facts, 8)
+    chosen = {
+        tuple(np.flatnonzero(prepared(masked(facts, units="words"), row, seed).targets != IGNORE).tolist())
+        for seed in range(9)
+    }
+    assert chosen == {(1,), (3,)}
+
+
 def test_spans_have_geometric_lengths_and_change_in_one_way() -> None:
     facts = example_facts()
     lengths, kinds = [], []

@@ -106,6 +106,17 @@ def test_a_shared_pass_gives_the_sums_of_separate_ones() -> None:
                 torch.testing.assert_close(together[term], value, rtol=1e-5, atol=1e-5)
 
 
+def test_a_terms_choices_do_not_depend_on_what_others_draw() -> None:
+    targets = []
+    for rate in (0.1, 0.5):
+        objective = mixture({"replaced_token": {"rate": rate}, "masked": {}})
+        _, rows = objective.example()
+        prepared = objective.prepare(rows[0], np.random.default_rng(7))
+        targets.append([row.targets.tolist() for row in prepared.rows])
+    assert targets[0][0] != targets[1][0]
+    assert targets[0][1] == targets[1][1]
+
+
 def test_weights_multiply_and_go_on_a_line() -> None:
     objective = mixture(
         {"masked": {"weight": 2, "last_weight": 1, "ramp": 10}, "replaced_token": {"weight": 0.5}}

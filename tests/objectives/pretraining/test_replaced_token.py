@@ -9,6 +9,7 @@ import torch
 from chatwright.data.packing import IGNORE
 from chatwright.models.headed import trunk_of
 from chatwright.objectives.contract import Batch
+from chatwright.objectives.pretraining import replaced_token
 from chatwright.objectives.pretraining.replaced_token import ReplacedToken, sample
 from chatwright.objectives.pretraining.text import example_headed
 
@@ -54,6 +55,20 @@ def test_every_token_of_text_is_told_once() -> None:
     real = objective.counts(batch)["replaced_token"]
     # a generator that has learnt nothing is hardly ever right
     assert terms["replaced_token_chance"] == pytest.approx(real - int(chosen.sum()), abs=2)
+
+
+def test_a_sample_that_is_the_texts_own_token_was_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = ReplacedToken()
+    roots, batch = prepared(objective)
+    own = batch["targets"][batch["targets"] != IGNORE]
+    sure = 99.0 * torch.nn.functional.one_hot(own, 64)
+    kept = []
+    for logits in (sure, -sure):
+        monkeypatch.setattr(replaced_token, "token_logits", lambda *_, given=logits: given)
+        terms = {t: float(v.detach()) for part in objective.passes(roots, batch) for t, v in part.items()}
+        kept.append(terms["replaced_token_chance"])
+    real = objective.counts(batch)["replaced_token"]
+    assert kept == [real, real - len(own)]
 
 
 def test_the_generator_is_half_as_deep() -> None:

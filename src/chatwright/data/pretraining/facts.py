@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from chatwright.errors import UserError
+from chatwright.tokenization.pairs import control_id
 from chatwright.tokenization.special import CLS, MASK, SEP
 from chatwright.tokenization.tokenizer import Tokenizer
 
@@ -36,9 +36,9 @@ class TokenFacts:
         special[list(tokenizer.special_ids)] = True
         texts = tuple(tokenizer.decode_bytes([index], skip_special=False) for index in range(size))
         return cls(
-            mask=_id(tokenizer, MASK, "mask_token"),
-            cls=_id(tokenizer, CLS, "cls_token"),
-            sep=_id(tokenizer, SEP, "sep_token"),
+            mask=control_id(tokenizer, MASK, "mask_token"),
+            cls=control_id(tokenizer, CLS, "cls_token"),
+            sep=control_id(tokenizer, SEP, "sep_token"),
             pad=tokenizer.pad,
             texts=texts,
             special=special,
@@ -48,13 +48,3 @@ class TokenFacts:
     def ordinary(self) -> NDArray[np.int64]:
         """The ids of all tokens that are text."""
         return np.flatnonzero(~self.special)
-
-
-def _id(tokenizer: Tokenizer, own: str, name: str) -> int:
-    token = tokenizer.named_tokens.get(name, own)
-    if token not in tokenizer.special_tokens:
-        raise UserError(
-            f"the tokenizer has no {name.replace('_', ' ')} ({own}), which this objective needs; "
-            "make one with `chatwright tokenizer`, or choose objective=causal"
-        )
-    return tokenizer.special_tokens[token]

@@ -100,7 +100,7 @@ def require(config: Mapping[str, Any], place: str, **supported: tuple[Any, ...])
 
 def rope_theta(config: Mapping[str, Any], place: str, default: float = 10_000.0) -> float:
     """The base of the rotary angles in either spelling; a scaling of them is refused."""
-    parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    parameters = config.get("rope_scaling") or config.get("rope_parameters") or {}
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind != "default":
         raise UserError(f"{place}: rotary positions of type {kind!r} are not supported, only 'default'")

@@ -22,6 +22,8 @@ from chatwright.objectives.pretraining.mixture import Mixture, MixtureOptions, W
 from chatwright.tokenization.tokenizer import Tokenizer
 
 _LONGEST_DEFAULT_CONTEXT = 512
+# Without it a few experts do all the work; a tenth of it hardly helps.
+_EXPERT_BALANCE = 0.01
 _WEIGHT = frozenset(Weight.__dataclass_fields__)
 
 
@@ -30,6 +32,8 @@ def choose_objective(group: Mapping[str, Any], shape: Any, tokenizer: Tokenizer)
     with torch.device("meta"):
         trunk = architecture_of(shape).root(shape)
     terms = terms_of(group, _default(trunk))
+    if getattr(shape, "routing", None) is not None and "causal" in terms:
+        terms["causal"] = {"expert_balance": _EXPERT_BALANCE, **terms["causal"]}
     for name in terms:
         _check_fit(name, trunk)
     facts = cache(lambda: TokenFacts.of(tokenizer))

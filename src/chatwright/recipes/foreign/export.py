@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from chatwright.files import atomic_write
 from chatwright.models.interop.directory import read_directory, read_json
 from chatwright.models.interop.files import WEIGHTS
 from chatwright.models.interop.gguf_out import write_gguf
+from chatwright.models.interop.layout import Layout
 from chatwright.progress import say
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
+from chatwright.tokenization.special import ENDOFTEXT
 
 _TYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 _PUBLIC = (
@@ -63,10 +66,20 @@ def export(run: Place, out: str | Path, options: ExportOptions) -> dict[str, Any
 def _gguf(source: Run, place: Path, kind: str) -> dict[str, Any]:
     if place.is_dir():
         raise UserError(f"{place} is a directory; -o needs a file name, for example {place / 'model.gguf'}")
-    written = write_gguf(read_directory(source.directory), place, kind, source.directory.name)
+    written = write_gguf(_beginning_as_here(source), place, kind, source.directory.name)
     size = place.stat().st_size
     say(f"  {place}: {size / 1e6:,.1f} MB, {kind}")
     return {"file": str(place), "bytes": size, "type": kind, "written": vars(written) if written else {}}
+
+
+def _beginning_as_here(source: Run) -> Layout:
+    """The run's layout; a text of a base model of ours begins with the token that begins a document, a chat does not."""
+    layout, name = read_directory(source.directory), "tokenizer_config.json"
+    if source.verb == "import":
+        return layout
+    config = {**json.loads(layout.tokenizer[name]), "add_bos_token": source.verb == "pretrain"}
+    config.setdefault("bos_token", ENDOFTEXT)
+    return Layout(layout.config, layout.weights, {**layout.tokenizer, name: json.dumps(config)})
 
 
 def _directory(source: Run, place: Path, kind: str) -> dict[str, Any]:

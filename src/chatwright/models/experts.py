@@ -57,6 +57,8 @@ class Experts(nn.Module):
         self.gate = Stack(routing.experts, width, hidden)
         self.up = Stack(routing.experts, width, hidden)
         self.down = Stack(routing.experts, hidden, width)
+        # the sizes differ in every call; made here, because it imports the compiler
+        self._apart = torch.compiler.disable(self._mapped)  # type: ignore[no-untyped-call]
 
     def forward(self, x_BTW: Tensor, real_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The mixed outputs [B, T, W], and each row's `balance` [B] float32 over its real positions (None: all)."""
@@ -66,13 +68,12 @@ class Experts(nn.Module):
         shares_NK, chosen_NK = chances_NE.topk(self.routing.per_token, dim=-1)
         if self.routing.normalized:
             shares_NK = shares_NK / shares_NK.sum(dim=-1, keepdim=True)
-        out_NKW = self._mapped(x_NW, chosen_NK)
+        out_NKW = self._apart(x_NW, chosen_NK)
         mixed_NW = (out_NKW * shares_NK.to(x_NW.dtype)[..., None]).sum(dim=1)
         rows = (batch, length, -1)
         balanced = balance(chances_NE.view(rows), chosen_NK.view(rows), real_BT)
         return mixed_NW.view(batch, length, width), balanced
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # the sizes differ in every call
     def _mapped(self, x_NW: Tensor, chosen_NK: Tensor) -> Tensor:
         """What each token's experts make of it, [N, K, W]."""
         per_token = chosen_NK.size(1)

@@ -133,7 +133,9 @@ class Session:
         """The plan of a new run: what is measured first, then what is clocked, which depends on it."""
         o = self.options
         budget = planning.Budget(o.steps, o.minutes, self.begun, reserve_seconds=2.0)
-        is_masked = rehearsal is None and any("segments" in batch.tensors for batch in source.batches(0))
+        is_masked = rehearsal is None and any(
+            name.endswith("segments") for batch in source.batches(0) for name in batch.tensors
+        )
         measured = self._measure(micro, length, is_masked)
         # what frozen models work out once is taken off the minutes and is no part of a step; without a clock it waits
         # for the plan, so that an interrupted run goes on with it

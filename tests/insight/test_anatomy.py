@@ -201,7 +201,7 @@ def test_a_picture_is_well_formed_and_names_every_part(name: str, language: str)
     rects = [
         {key: float(r.attrib[key]) for key in ("x", "y", "width", "height")} for r in svg.iter(f"{SVG}rect")
     ]
-    assert all(r["x"] >= 0 and r["x"] + r["width"] <= width - 10 for r in rects[1:]), "inside the card"
+    assert all(r["x"] >= 0 and r["x"] + r["width"] <= width - 20 for r in rects[1:]), "inside the card"
     assert all(r["y"] + r["height"] <= height for r in rects)
     boxes = [r for r in rects[1:] if r["width"] in (BOX, SIDE, FORK)]
     for index, one in enumerate(boxes):

@@ -87,13 +87,16 @@ def test_orders_are_uniform() -> None:
     np.testing.assert_allclose(counts[:, 1:] / 6000, 1 / 6, atol=0.025)
 
 
-def test_spans_are_predicted_whole() -> None:
-    lengths = []
+def test_spans_are_predicted_whole_and_in_any_order() -> None:
+    lengths, rising = [], []
     for seed in range(200):
-        chosen = drawn_order(60, 6, 5, np.random.default_rng(seed)) > 0
+        order = drawn_order(60, 6, 5, np.random.default_rng(seed))
+        chosen, rises = order > 0, np.diff(order) > 0
+        rising.extend(rises[chosen[1:] & chosen[:-1]])
         edges = np.flatnonzero(np.diff(np.concatenate([[0], chosen, [0]])))
         lengths.extend(edges[1::2] - edges[::2])
     assert 2.5 < np.mean(lengths) < 5
+    assert 0.4 < np.mean(rising) < 0.6
     single = [drawn_order(60, 6, 1, np.random.default_rng(seed)) > 0 for seed in range(200)]
     assert np.mean([chosen[1:] & chosen[:-1] for chosen in single]) < 0.04
 
@@ -169,8 +172,12 @@ def test_documents_that_share_a_row_cost_what_they_cost_alone() -> None:
         alone = Packed(both.inputs[part], both.targets[part], both.segments[part])
         _, found = told(objective, model, Permuted(alone, order[part]))
         torch.testing.assert_close(found, each[part], rtol=1e-4, atol=1e-5)
-    _, mixed = told(Permutation(PermutationOptions(within_documents=False)), model, Permuted(both, order))
+    mixing = Permutation(PermutationOptions(within_documents=False))
+    _, mixed = told(mixing, model, Permuted(both, order))
     assert not torch.allclose(mixed, each, rtol=1e-3)
+    # then the segment encodings say what is of the same document
+    moved = Packed(both.inputs, both.targets, np.where(both.segments == 1, 0, both.segments))
+    assert not torch.equal(told(mixing, model, Permuted(moved, order))[1], mixed)
 
 
 def test_the_second_half_reads_the_first_and_teaches_it_nothing() -> None:

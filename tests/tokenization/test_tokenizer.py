@@ -145,5 +145,4 @@ def test_an_imported_tokenizer_keeps_its_own_ways(tmp_path: Path) -> None:
     assert imported.endoftext == imported.im_end == imported.eos == 5
     assert imported.named_tokens == {"eos_token": "</s>", "bos_token": "<s>"}
     assert imported.template == "{{ messages }}"
-    with pytest.raises(UserError, match="no token"):
-        _ = imported.pad
+    assert imported.pad == 4, "nothing is learnt there, so another control token fills rows, and never an end"

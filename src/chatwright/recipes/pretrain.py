@@ -66,7 +66,8 @@ class PretrainOptions(TrainingOptions):
 @verb(PretrainOptions)
 def pretrain(corpus: Place, tokenizer: Place, out: str | Path, options: PretrainOptions) -> Run:
     """Train a language model from nothing on a corpus; resumes where it stopped."""
-    if options.objective.get("name") == "seq2seq":
+    is_file = not isinstance(corpus, Run) and Path(corpus).is_file()
+    if options.objective.get("name", "seq2seq" if is_file else None) == "seq2seq":
         return train_pairs(corpus, tokenizer, out, options)
     begun, world = time.monotonic(), launch.world()
     parents = {"corpus": Run.open(corpus, ["corpus"]), "tokenizer": Run.open(tokenizer, ["tokenizer"])}

@@ -24,7 +24,6 @@ from chatwright.recipes.chat_stores import ChatSplit, chat_stores
 from chatwright.recipes.trained import describe, finish, write_chat_model
 from chatwright.runs import OpenRun, Run
 from chatwright.tokenization.chat import Renderer
-from chatwright.tokenization.template import CHAT_TEMPLATE
 from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.options import TrainingOptions
 from chatwright.training.plan import evaluation_rows
@@ -77,7 +76,7 @@ def learn_chats(
     result: more to write down at the end.
     """
     tokenizer = Tokenizer.load(parent.directory)
-    renderer = Renderer(tokenizer, tokenizer.template or CHAT_TEMPLATE)
+    renderer = Renderer(tokenizer, tokenizer.chat_template)
     shape = read_config(parent.directory)
     if world.leads:
         write_chat_model(run.directory, shape, tokenizer, renderer.template)

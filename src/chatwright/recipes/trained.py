@@ -16,7 +16,6 @@ from chatwright.models.decoder import DecoderOptions
 from chatwright.models.interop.files import WEIGHTS, EndTokens, write_config
 from chatwright.progress import say
 from chatwright.runs import Run
-from chatwright.tokenization.special import IM_END
 from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.session import Session
 
@@ -26,7 +25,7 @@ _LISTED = ("samples", "before_after", "calibration")
 
 def write_chat_model(directory: Path, shape: DecoderOptions, tokenizer: Tokenizer, template: str) -> None:
     """Write what stands beside a chat model's weights: tokenizer, template and configs."""
-    tokenizer.save(directory, eos=IM_END, template=template)
+    tokenizer.save(directory, eos=tokenizer.end_of_turn, template=template)
     write_config(directory, shape, chat_tokens(tokenizer))
 
 

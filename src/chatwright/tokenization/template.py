@@ -31,6 +31,22 @@ CHAT_TEMPLATE = """\
 {%- endif %}
 """
 
+# For vocabularies of others that have no tokens for turns: words say who speaks, and the end of sequence ends a reply.
+PLAIN_TEMPLATE = """\
+{%- for message in messages %}
+    {%- if message['role'] == 'assistant' %}
+        {{- 'Assistant: ' }}
+        {%- generation %}{{- message['content'] + eos_token }}{%- endgeneration %}
+        {{- '\\n' }}
+    {%- else %}
+        {{- message['role'] | capitalize + ': ' + message['content'] + '\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- 'Assistant: ' }}
+{%- endif %}
+"""
+
 # Unicode promises that U+FDD0 to U+FDEF never become characters: texts hold them by accident or malice only.
 GENERATION_START = "\ufdd0"
 GENERATION_END = "\ufdd1"

@@ -20,7 +20,7 @@ from chatwright.files import atomic_write
 from chatwright.tokenization.bytelevel import bytes_of
 from chatwright.tokenization.fast import build_encoding, is_byte_level, pattern_of
 from chatwright.tokenization.special import ENDOFTEXT, IM_END, IM_START, PAD, QWEN_PATTERN
-from chatwright.tokenization.template import CHAT_TEMPLATE
+from chatwright.tokenization.template import CHAT_TEMPLATE, PLAIN_TEMPLATE
 
 if TYPE_CHECKING:
     import tiktoken
@@ -154,6 +154,16 @@ class Tokenizer:
         return self._named_id(IM_END, "eos_token")
 
     @property
+    def end_of_turn(self) -> str:
+        """The token that `im_end` is the id of."""
+        return IM_END if IM_END in self.special_tokens else self.named_tokens.get("eos_token", IM_END)
+
+    @property
+    def chat_template(self) -> str:
+        """The folder's chat template; where it has none, ours, or plain words where ours has no tokens."""
+        return self.template or (CHAT_TEMPLATE if IM_START in self.special_tokens else PLAIN_TEMPLATE)
+
+    @property
     def eos(self) -> int:
         """The token after which generation ends, as the folder's configuration names it."""
         token = self.named_tokens.get("eos_token")
@@ -161,7 +171,11 @@ class Tokenizer:
 
     @property
     def pad(self) -> int:
-        return self.id_of(self.named_tokens.get("pad_token", PAD))
+        """What fills rows. Nothing is learnt there, so in a vocabulary without padding any token but an end does."""
+        named = self.named_tokens.get("pad_token", PAD)
+        if named in self.special_tokens or self._backend.token_to_id(named) is not None:
+            return self.id_of(named)
+        return min(self.special_ids - self.stop_ids, default=0)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import chatwright as cw
 from chatwright.errors import UserError
@@ -71,6 +72,83 @@ def test_an_imported_chat_is_fine_tuned_aligned_and_asked(tmp_path: Path, journe
         validation_prompts=2,
     )  # fmt: skip
     assert best.finished
+
+
+def byte_tokenizer(place: Path) -> None:
+    """A tokenizer as GPT-2's: bytes, and one token for the end."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    made = Tokenizer(models.BPE(alphabet, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<|endoftext|>"])
+    made.save(str(place / "tokenizer.json"))
+    (place / "tokenizer_config.json").write_text(
+        json.dumps({"eos_token": "<|endoftext|>", "bos_token": "<|endoftext|>"})
+    )
+
+
+def test_a_base_model_without_tokens_for_turns_learns_to_chat(tmp_path: Path, journey: Journey) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(vocab_size=257, n_embd=32, n_layer=1, n_head=2, n_positions=256)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "peer")
+    byte_tokenizer(tmp_path / "peer")
+    run = cw.import_model(tmp_path / "peer", tmp_path / "run")
+    assert not run.result["chats"]
+    chat = cw.sft(run, journey.chats, tmp_path / "chat", steps=2, **{**SFT, "context": 200})
+    asked = TextModel.load(chat).chat_renderer().text([{"role": "user", "content": "hi"}], True)
+    assert asked == "User: hi\nAssistant: "
+    assert isinstance(cw.Chat(chat, max_new_tokens=4).reply("hi"), str)
+    rows = [{"prompt": "hi", "chosen": "yes", "rejected": "no"}] * 4
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cw.dpo(chat, tmp_path / "pairs.jsonl", tmp_path / "dpo", steps=1, batch=2).finished
+    assert cw.reward(chat, tmp_path / "pairs.jsonl", tmp_path / "judge", steps=1, batch=2).finished
+
+
+@pytest.mark.parametrize("kind", ["BertForMaskedLM", "BertModel", "BertForPreTraining"])
+def test_every_file_of_bert_comes_in(tmp_path: Path, kind: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=40, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=40
+    )
+    getattr(transformers, kind)(config).save_pretrained(tmp_path / "peer")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
+    (tmp_path / "peer/vocab.txt").write_text("\n".join(pieces) + "\n")
+    run = cw.import_model(tmp_path / "peer", tmp_path / "run")
+    assert cw.embed(run, ["a b c"]).shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_hidden_layers": 10**9}, "asks for 1,000,000,000 layers"),
+        ({"hidden_size": "x"}, "a value of the wrong kind"),
+        ({"rope_parameters": [1]}, "a value of the wrong kind"),
+        ({"rms_norm_eps": None}, "lacks the field 'rms_norm_eps'"),
+    ],
+)
+def test_a_broken_config_is_refused(
+    tmp_path: Path, journey: Journey, changes: dict[str, Any], said: str
+) -> None:
+    cw.export(journey.chat, tmp_path / "out")
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    (tmp_path / "out/config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(UserError, match=said):
+        cw.import_model(tmp_path / "out", tmp_path / "run")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, journey: Journey) -> None:
+    cw.export(journey.chat, tmp_path / "out")
+    path = tmp_path / "out/model.safetensors"
+    weights = load_file(path)
+    for changed, said in (
+        (torch.full((32,), float("nan")), "not finite"),
+        (torch.ones(32, dtype=torch.int8), "of type"),
+    ):
+        save_file({**weights, "model.norm.weight": changed}, path)
+        with pytest.raises(UserError, match=rf"model\.norm\.weight .*{said}"):
+            cw.import_model(tmp_path / "out", tmp_path / "run")
 
 
 def test_half_precision_becomes_float32(tmp_path: Path, journey: Journey) -> None:

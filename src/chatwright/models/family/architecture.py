@@ -84,10 +84,10 @@ def public_architecture(config: Mapping[str, Any], place: str) -> Architecture:
 
 def read_fields(config: Mapping[str, Any], fields: Mapping[str, str], place: str) -> dict[str, Any]:
     """Our fields from a config.json, by a table {ours: public}; one that is missing is named."""
-    try:
-        return {name: config[public] for name, public in fields.items()}
-    except KeyError as error:
-        raise UserError(f"{place} lacks the field {error.args[0]!r}") from None
+    missing = [public for public in fields.values() if config.get(public) is None]
+    if missing:
+        raise UserError(f"{place} lacks the field {missing[0]!r}")
+    return {name: config[public] for name, public in fields.items()}
 
 
 def require(config: Mapping[str, Any], place: str, **supported: tuple[Any, ...]) -> None:

@@ -26,7 +26,6 @@ from chatwright.recipes.trained import describe_groups, finish, wants_files, wri
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
 from chatwright.tokenization.chat import Renderer
-from chatwright.tokenization.template import CHAT_TEMPLATE
 from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.options import named
 from chatwright.training.session import Session
@@ -74,7 +73,7 @@ def _prefer(
         if run.finished:
             return Run(run.directory)
         tokenizer, shape = Tokenizer.load(parent.directory), read_config(parent.directory)
-        renderer = Renderer(tokenizer, tokenizer.template or CHAT_TEMPLATE)
+        renderer = Renderer(tokenizer, tokenizer.chat_template)
         if world.leads:
             write_chat_model(run.directory, shape, tokenizer, renderer.template)
         limit = sequence_limit(options, shape.context)

@@ -28,7 +28,6 @@ from chatwright.recipes.verb import Place, verb
 from chatwright.rewards.model import raw_scores
 from chatwright.runs import Run
 from chatwright.tokenization.chat import Renderer
-from chatwright.tokenization.special import IM_END
 from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.training.options import named
 from chatwright.training.session import Session
@@ -73,7 +72,7 @@ def reward(start: Place, preferences: str | Path, out: str | Path, options: Rewa
         model = empty_scored(shape, settings.heads, world.device, confidence=options.confidence)
         model.trunk.requires_grad_(options.trunk == "trained")
         if world.leads:
-            tokenizer.save(run.directory, eos=IM_END, template=renderer.template)
+            tokenizer.save(run.directory, eos=tokenizer.end_of_turn, template=renderer.template)
             write_reward_config(run.directory, model, chat_tokens(tokenizer))
         stores = preference_stores(
             world,

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from chatwright import runs
 from chatwright.config import dumps, option
 from chatwright.errors import UserError
 from chatwright.files import atomic_write
-from chatwright.models.family.architecture import architecture_of, public_architecture
+from chatwright.models.family.architecture import PublicFormat, architecture_of, public_architecture
 from chatwright.models.interop.directory import read_directory
 from chatwright.models.interop.files import WEIGHTS
 from chatwright.models.interop.gguf_in import read_gguf
@@ -93,13 +94,38 @@ def _tokenizer_files(folder: Path) -> list[Path]:
 def _model_of(layout: Layout, place: Path) -> Root:
     """The model with its weights set, float32; every tensor that is missing, unknown or misshapen is named."""
     architecture = public_architecture(layout.config, str(place))
-    options = architecture.public.options(layout.config, str(place))
+    options = _options(architecture.public, layout, str(place))
     with torch.device("meta"):
         model = architecture.root(options)
     model.to_empty(device="cpu")
     with torch.no_grad():
-        load_public_weights(model, layout.weights, str(place))
+        load_public_weights(model, _numbers(layout.weights, place), str(place))
     return model.eval()
+
+
+def _options(public: PublicFormat, layout: Layout, place: str) -> Any:
+    """The options of a config; what is of the wrong type in it, or asks for more than the file holds, is refused."""
+    try:
+        options = public.options(layout.config, place)
+        options = public.fitted(options, layout.weights.keys()) if public.fitted else options
+        layers = int(getattr(options, "layers", 0))
+    except (TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{place}: a field of config.json has a value of the wrong kind ({error})") from None
+    if layers > len(layout.weights):
+        raise UserError(f"{place}: config.json asks for {layers:,} layers of {len(layout.weights):,} tensors")
+    return options
+
+
+def _numbers(weights: Mapping[str, Tensor], place: Path) -> Mapping[str, Tensor]:
+    """The weights, each of which is of floating point and finite."""
+    found = dict(weights)
+    for name, tensor in found.items():
+        is_buffer = name.endswith(("position_ids", ".attn.bias", ".attn.masked_bias"))
+        if not tensor.is_floating_point() and not is_buffer:
+            raise UserError(f"{place}: {name} is of type {tensor.dtype}; weights are floating point")
+        if tensor.is_floating_point() and not is_buffer and not bool(tensor.isfinite().all()):
+            raise UserError(f"{place}: {name} holds numbers that are not finite; the file is damaged")
+    return found
 
 
 def _write_tokenizer(directory: Path, layout: Layout, model: Root, place: Path) -> None:

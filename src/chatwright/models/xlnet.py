@@ -26,6 +26,7 @@ from chatwright.models.root import Root
 
 # Queries whose distances are multiplied together: N of them need S + N - 1 distances, and use S each.
 _ROWS = 128
+_DEVIATION = 0.02
 
 
 @dataclass(frozen=True)
@@ -373,17 +374,13 @@ class XLNet(Root):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw the weights: matrices keep the size of what they multiply, and those into a stream begin at zero;
-        tables have deviation 0.02."""
+        """Draw the weights with deviation 0.02 (Yang et al. 2019, in their code); norms begin at one, biases of linear
+        maps and of the head at zero."""
         for name, parameter in self.named_parameters():
-            if parameter.dim() == 1:
-                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
-            elif name.endswith(("attention.output.weight", "feed_forward.down.weight")):
-                parameter.zero_()
+            if name.endswith(("content_bias", "distance_bias", "type_bias")) or parameter.dim() > 1:
+                parameter.normal_(0.0, _DEVIATION, generator=generator)
             else:
-                is_table = parameter.dim() == 3 or name.startswith(("embedding", "head"))
-                deviation = 0.02 if is_table else parameter.size(1) ** -0.5
-                parameter.normal_(0.0, deviation, generator=generator)
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
 
     def compilable(self) -> list[nn.Module]:
         """The repeated parts: compiling one compiles them all."""

@@ -1,7 +1,7 @@
 """GRPO on generated arithmetic: a small model that works few sums out rightly learns from nothing but whether its last
 line is right, and is measured on sums that it was never shown. One JSON object.
 
-    python benchmarks/arithmetic.py [--seeds 0] [--minutes 6] [--keep DIRECTORY]
+    python benchmarks/arithmetic.py [--seeds 0] [--minutes 8] [--keep DIRECTORY]
 
 The model is made here: a tokenizer, a little pretraining on worked sums and a little fine-tuning on more of them, so that
 it knows how a sum is worked out, digit by digit from the right, and mostly slips on the way: about one
@@ -170,7 +170,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--minutes", type=float, default=6.0, help="of GRPO")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of GRPO")
     parser.add_argument("--keep", type=Path, help="keep the runs here (default: a temporary place)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as aside:

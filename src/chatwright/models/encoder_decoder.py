@@ -292,14 +292,16 @@ class EncoderDecoder(Root):
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
         """Draw the weights: matrices keep the size of what they multiply, and those into the residual stream begin at
-        zero; embeddings, which are multiplied by √width, begin with a variance of 1 / width."""
+        zero; embeddings have deviation 0.02. As 1 / √width, which the factor √width invites, they make a new model
+        write what it has just read, and ten steps more are needed to unlearn that."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
             elif name.startswith("head") or name.endswith(("output.weight", "feed_forward.down.weight")):
                 parameter.zero_()
             else:
-                parameter.normal_(0.0, parameter.size(1) ** -0.5, generator=generator)
+                deviation = 0.02 if name.startswith("embedding") else parameter.size(1) ** -0.5
+                parameter.normal_(0.0, deviation, generator=generator)
 
     def compilable(self) -> list[nn.Module]:
         """The blocks: compiling one of each kind compiles them all."""

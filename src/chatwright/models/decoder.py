@@ -19,7 +19,7 @@ from chatwright.config import option
 from chatwright.errors import UserError
 from chatwright.models.attention import Attention, KeyValueCache, band_mask, causal_mask, full_mask
 from chatwright.models.experts import Experts, Routing
-from chatwright.models.heads.language import token_logprobs
+from chatwright.models.heads.language import token_outputs
 from chatwright.models.layers import MLP, LayerNorm, Linear, RMSNorm, SwiGLU
 from chatwright.models.positions import RotaryScaling, places_in_segments, rotary_table
 from chatwright.models.root import Root
@@ -210,7 +210,9 @@ class Decoder(Root):
         for layer, (block, seen) in enumerate(zip(self.blocks, masks, strict=True)):
             x_BTW, balance_B = block(x_BTW, rotary, seen, kernel, cache, layer, real)
             balances.append(balance_B)
-        result = self._outputs(self.final_norm(x_BTW), targets, outputs, temperature)
+        hidden = self.final_norm(x_BTW)
+        result = token_outputs(hidden, self.head_weight, targets, outputs, temperature)
+        result |= {"hidden": hidden} if "hidden" in outputs else {}
         return result | ({"balance": torch.stack(balances).sum(dim=0)} if "balance" in outputs else {})
 
     def _masks(
@@ -254,22 +256,6 @@ class Decoder(Root):
     @property
     def head_weight(self) -> Tensor:
         return self.embedding.weight if self.head is None else self.head.weight
-
-    def _outputs(
-        self, hidden: Tensor, targets: Tensor | None, outputs: tuple[str, ...], temperature: float
-    ) -> dict[str, Tensor]:
-        result = {"hidden": hidden} if "hidden" in outputs else {}
-        if temperature != 1.0:
-            hidden = hidden / temperature
-        if "logits" in outputs:
-            result["logits"] = F.linear(hidden, self.head_weight.to(hidden.dtype)).float()
-        if "logprobs" in outputs or "entropy" in outputs:
-            assert targets is not None, "log-probabilities need targets"
-            logprobs, entropy = token_logprobs(hidden, self.head_weight, targets, "entropy" in outputs)
-            result["logprobs"] = logprobs
-            if entropy is not None:
-                result["entropy"] = entropy
-        return result
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:

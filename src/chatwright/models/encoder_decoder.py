@@ -21,7 +21,7 @@ from chatwright.config import option
 from chatwright.data.packing import IGNORE
 from chatwright.errors import UserError
 from chatwright.models.attention import Attention, KeyValueCache, attend, causal_mask, full_mask
-from chatwright.models.heads.language import token_logprobs
+from chatwright.models.heads.language import token_outputs
 from chatwright.models.layers import MLP, LayerNorm, Linear
 from chatwright.models.root import Root
 
@@ -274,19 +274,15 @@ class EncoderDecoder(Root):
     def _outputs(
         self, hidden: Tensor, targets: Tensor | None, outputs: tuple[str, ...], temperature: float
     ) -> dict[str, Tensor]:
-        result = {"hidden": hidden} if "hidden" in outputs else {}
-        if "logits" in outputs:
-            result["logits"] = self.logits(hidden) / temperature
-        if not {"logprobs", "entropy", "mean_logprobs"}.isdisjoint(outputs):
+        weight, bias = self.embedding.weight, self.head.bias[0]
+        is_mean = "mean_logprobs" in outputs
+        wanted = {*outputs, "logprobs"} if is_mean else outputs
+        result = token_outputs(hidden, weight, targets, wanted, temperature, bias)
+        if is_mean:
             assert targets is not None, "log-probabilities need targets"
-            rows = hidden if temperature == 1.0 else hidden / temperature
-            weight, bias = self.embedding.weight, self.head.bias[0] / temperature
-            logprobs, entropy = token_logprobs(rows, weight, targets, "entropy" in outputs, bias)
-            result["logprobs"] = logprobs
-            if entropy is not None:
-                result["entropy"] = entropy
-            if "mean_logprobs" in outputs:
-                result["mean_logprobs"] = mean_logprobs(rows, weight, bias, targets, logprobs)
+            rows, bias = hidden / temperature, bias / temperature
+            result["mean_logprobs"] = mean_logprobs(rows, weight, bias, targets, result["logprobs"])
+        result |= {"hidden": hidden} if "hidden" in outputs else {}
         return {name: value for name, value in result.items() if name in outputs}
 
     @torch.no_grad()

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from chatwright.models.encoder import Encoder
 from chatwright.models.heads.labels import ROW_KINDS, HeadOptions, LabelHead, Pooling, pool, real_of
-from chatwright.models.root import Root
+from chatwright.models.root import OverTrunk, Root
 
 _TRUNKS_OWN = {"hidden", "pooled", "logprobs", "entropy", "logits", "balance"}
 
 
-class Headed(Root):
+class Headed(OverTrunk):
     """A trunk (`Encoder`, `Decoder` …) under named heads; a head's name is the name of its output.
 
     `options` are the trunk's, `head_options` {name: HeadOptions}. What a head gives, in float32:
@@ -40,22 +40,6 @@ class Headed(Root):
                 if head.kind != "embedding"
             }
         )
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
-        return self.trunk.compute_dtype
-
-    @compute_dtype.setter
-    def compute_dtype(self, dtype: torch.dtype) -> None:
-        self.trunk.compute_dtype = dtype
-
-    @property
-    def kernel(self) -> str:
-        return self.trunk.kernel
-
-    @kernel.setter
-    def kernel(self, kernel: str) -> None:
-        self.trunk.kernel = kernel
 
     def forward(
         self,
@@ -110,9 +94,6 @@ class Headed(Root):
         for head in self.head.values():
             assert isinstance(head, LabelHead)
             head.initialize(generator)
-
-    def compilable(self) -> list[nn.Module]:
-        return self.trunk.compilable()
 
     def flops_per_token(self, length: int, learnt: float = 1.0) -> float:
         """The trunk's: what the heads add is small."""

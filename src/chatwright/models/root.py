@@ -30,3 +30,28 @@ class Root(nn.Module):
         """Operations of the forward pass a position, in rows of `length`; `learnt`: the share that goes through the
         language head."""
         raise NotImplementedError
+
+
+class OverTrunk(Root):
+    """A root whose work a trunk does, under heads of its own: it computes as its trunk is told to."""
+
+    trunk: Root
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return self.trunk.compute_dtype
+
+    @compute_dtype.setter
+    def compute_dtype(self, dtype: torch.dtype) -> None:
+        self.trunk.compute_dtype = dtype
+
+    @property
+    def kernel(self) -> str:
+        return self.trunk.kernel
+
+    @kernel.setter
+    def kernel(self, kernel: str) -> None:
+        self.trunk.kernel = kernel
+
+    def compilable(self) -> list[nn.Module]:
+        return self.trunk.compilable()

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chatwright.data.packing import IGNORE
 from chatwright.models.decoder import Decoder, DecoderOptions
 from chatwright.models.heads.confidence import ConfidenceHead
 from chatwright.models.heads.scalar import ScalarHead
-from chatwright.models.root import Root
+from chatwright.models.root import OverTrunk, Root
 
 
 def decoder_of(root: Root) -> Decoder:
@@ -24,7 +24,7 @@ def decoder_of(root: Root) -> Decoder:
     return trunk
 
 
-class ScoredDecoder(Root):
+class ScoredDecoder(OverTrunk):
     """A decoder's trunk under a scalar head of `numbers` outputs (Ouyang et al. 2022, section 3.5).
 
     The score of a text stands at its last token, a value at every one. Only with `language` does the trunk keep a
@@ -33,6 +33,8 @@ class ScoredDecoder(Root):
     """
 
     Options = DecoderOptions
+
+    trunk: Decoder
 
     def __init__(
         self, options: DecoderOptions, numbers: int = 1, language: bool = False, confidence: bool = False
@@ -43,22 +45,6 @@ class ScoredDecoder(Root):
         self.trunk = Decoder(self.options)
         self.head = ScalarHead(options.width, numbers)
         self.confidence = ConfidenceHead(numbers) if confidence else None
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
-        return self.trunk.compute_dtype
-
-    @compute_dtype.setter
-    def compute_dtype(self, dtype: torch.dtype) -> None:
-        self.trunk.compute_dtype = dtype
-
-    @property
-    def kernel(self) -> str:
-        return self.trunk.kernel
-
-    @kernel.setter
-    def kernel(self, kernel: str) -> None:
-        self.trunk.kernel = kernel
 
     def forward(
         self,
@@ -98,9 +84,6 @@ class ScoredDecoder(Root):
         self.head.initialize(generator)
         if self.confidence is not None:
             self.confidence.initialize(generator)
-
-    def compilable(self) -> list[nn.Module]:
-        return self.trunk.compilable()
 
     def shard_plan(self) -> dict[str, str]:
         """The trunk's; the head is small and stays whole."""

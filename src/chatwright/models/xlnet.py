@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from chatwright.config import option
 from chatwright.data.packing import IGNORE
 from chatwright.errors import UserError
-from chatwright.models.heads.language import token_logprobs
+from chatwright.models.heads.language import token_outputs
 from chatwright.models.layers import MLP, LayerNorm, Linear
 from chatwright.models.root import Root
 
@@ -358,19 +358,7 @@ class XLNet(Root):
         return self.embedding.weight if self.head is None else self.head.weight
 
     def _outputs(self, hidden: Tensor, targets: Tensor | None, outputs: tuple[str, ...]) -> dict[str, Tensor]:
-        result = {}
-        if "logits" in outputs:
-            logits = F.linear(hidden, self.head_weight.to(hidden.dtype)).float()
-            result["logits"] = logits + self.output_bias
-        if "logprobs" in outputs or "entropy" in outputs:
-            assert targets is not None, "log-probabilities need targets"
-            logprobs, entropy = token_logprobs(
-                hidden, self.head_weight, targets, "entropy" in outputs, self.output_bias
-            )
-            result["logprobs"] = logprobs
-            if entropy is not None:
-                result["entropy"] = entropy
-        return result
+        return token_outputs(hidden, self.head_weight, targets, outputs, bias_V=self.output_bias)
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:

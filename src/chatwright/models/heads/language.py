@@ -9,10 +9,12 @@ Shape suffixes: N positions, W width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from chatwright.data.packing import IGNORE
 
@@ -44,6 +46,30 @@ def token_logprobs(
         return empty.index_put((chosen,), values).view(targets.shape)
 
     return spread(logprobs), spread(entropies) if entropy else None
+
+
+def token_outputs(
+    hidden: Tensor,
+    weight_VW: Tensor,
+    targets: Tensor | None,
+    outputs: Collection[str],
+    temperature: float = 1.0,
+    bias_V: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Of `logits` [..., V], `logprobs` and `entropy` [...] those that `outputs` names, float32; the latter two need
+    targets. temperature divides the logits, as it does in sampling."""
+    if temperature != 1.0:
+        hidden, bias_V = hidden / temperature, None if bias_V is None else bias_V / temperature
+    found: dict[str, Tensor] = {}
+    if "logits" in outputs:
+        logits = F.linear(hidden, weight_VW.to(hidden.dtype)).float()
+        found["logits"] = logits if bias_V is None else logits + bias_V
+    if "logprobs" in outputs or "entropy" in outputs:
+        assert targets is not None, "log-probabilities need targets"
+        found["logprobs"], entropy = token_logprobs(hidden, weight_VW, targets, "entropy" in outputs, bias_V)
+        if entropy is not None:
+            found["entropy"] = entropy
+    return found
 
 
 class _ChunkedLogprobs(torch.autograd.Function):

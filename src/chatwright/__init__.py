@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatwright.errors import UserError
     from chatwright.generation.text import Chat
-    from chatwright.recipes.alignment.align import align
     from chatwright.recipes.alignment.best_of_n import best_of_n
+    from chatwright.recipes.alignment.direct.preference import dpo, kto, orpo, simpo
     from chatwright.recipes.alignment.distill import distill
     from chatwright.recipes.alignment.grpo import grpo, rloo
+    from chatwright.recipes.alignment.loop.align import align
     from chatwright.recipes.alignment.ppo import ppo
-    from chatwright.recipes.alignment.preference import dpo, kto, orpo, simpo
     from chatwright.recipes.alignment.reward import reward
     from chatwright.recipes.alignment.score import score
     from chatwright.recipes.chat import chat
@@ -50,21 +50,21 @@ _PUBLIC = {
     "Chat": "chatwright.generation.text",
     "Run": "chatwright.runs",
     "UserError": "chatwright.errors",
-    "align": "chatwright.recipes.alignment.align",
+    "align": "chatwright.recipes.alignment.loop.align",
     "best_of_n": "chatwright.recipes.alignment.best_of_n",
     "chat": "chatwright.recipes.chat",
     "corpus": "chatwright.recipes.corpus",
     "distill": "chatwright.recipes.alignment.distill",
-    "dpo": "chatwright.recipes.alignment.preference",
+    "dpo": "chatwright.recipes.alignment.direct.preference",
     "export": "chatwright.recipes.foreign.export",
     "embed": "chatwright.recipes.embed",
     "fill": "chatwright.recipes.fill",
     "generate": "chatwright.recipes.generate",
     "grpo": "chatwright.recipes.alignment.grpo",
     "import_model": "chatwright.recipes.foreign.import_model",
-    "kto": "chatwright.recipes.alignment.preference",
+    "kto": "chatwright.recipes.alignment.direct.preference",
     "list_names": "chatwright.recipes.list",
-    "orpo": "chatwright.recipes.alignment.preference",
+    "orpo": "chatwright.recipes.alignment.direct.preference",
     "ppo": "chatwright.recipes.alignment.ppo",
     "pretrain": "chatwright.recipes.pretrain",
     "questions": "chatwright.recipes.questions",
@@ -74,7 +74,7 @@ _PUBLIC = {
     "score": "chatwright.recipes.alignment.score",
     "sft": "chatwright.recipes.sft",
     "show": "chatwright.recipes.show",
-    "simpo": "chatwright.recipes.alignment.preference",
+    "simpo": "chatwright.recipes.alignment.direct.preference",
     "tokenizer": "chatwright.recipes.tokenizer",
     "translate": "chatwright.recipes.translate",
     "write_embeddings": "chatwright.recipes.embed",

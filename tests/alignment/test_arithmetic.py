@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from helpers.scripts import load_script
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "arithmetic.py"
 
 
 @pytest.fixture(scope="module")
 def arithmetic() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("arithmetic_benchmark", BENCHMARK)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(BENCHMARK)
 
 
 def test_the_problems_are_what_they_say(arithmetic: ModuleType) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 
 from chatwright import registry
+from helpers.scripts import load_script
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "models.py"
 SMALL = {"layers": 2, "width": 64, "heads": 2}
@@ -26,12 +25,7 @@ SMALLER = {
 
 @pytest.fixture(scope="module")
 def models() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("models_benchmark", BENCHMARK)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(BENCHMARK)
 
 
 @pytest.mark.parametrize("architecture", registry.TABLES["model"])

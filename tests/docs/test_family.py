@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -13,18 +11,14 @@ import pytest
 
 from chatwright import registry
 from chatwright.models.presets import presets
+from helpers.scripts import load_script
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "family.py"
 
 
 @pytest.fixture(scope="module")
 def family() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("family_page", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from chatwright.data.records import Message, Prompt
 from chatwright.generation.inference import Inference
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.models.decoder import Decoder, DecoderOptions
+from chatwright.models.heads.language import token_outputs
 from chatwright.models.root import Root
 from chatwright.models.scored import ScoredDecoder
 from chatwright.objectives.contract import Batch, Objective
@@ -118,7 +119,8 @@ class Table(Decoder, Inference):
         temperature: float = 1.0,
         **_: Any,
     ) -> dict[str, Tensor]:
-        return self._outputs(self.embedding(rows_of(inputs_BT)), targets, outputs, temperature)
+        hidden = self.embedding(rows_of(inputs_BT))
+        return token_outputs(hidden, self.head_weight, targets, outputs, temperature)
 
     def cache(self, rows: int, capacity: int) -> Any:
         return _Written(rows)

@@ -229,8 +229,8 @@ FAULTS = (
     ),
     Fault(
         "the reference at temperature 1", _EXPERIENCE,
-        'self.reference, replies, ("logprobs",), self.micro_tokens, heat, self.shared',
-        'self.reference, replies, ("logprobs",), self.micro_tokens, 1.0, self.shared',
+        'self.reference, replies, ("logprobs",), self.micro_tokens, heat)',
+        'self.reference, replies, ("logprobs",), self.micro_tokens, 1.0)',
         _experience("test_reference_and_policy_are_measured_alike"),
     ),
     Fault(
@@ -373,13 +373,13 @@ FAULTS = (
         _reward("test_swapped_pairs_turn_the_accuracy_round"),
     ),
     Fault(
-        "the worse reply taken for the better", _REWARD,
+        "the worse reply taken for the better", _PAIRS,
         "for j, low in enumerate(ranks) if high < low]", "for j, low in enumerate(ranks) if high > low]",
         _reward("test_the_loss_of_a_pair"),
     ),
     Fault(
-        "long rankings count more", _REWARD,
-        "shares += [1 / len(pairs)] * len(pairs)", "shares += [1.0] * len(pairs)",
+        "long rankings count more", _PAIRS,
+        "at + worse, number, 1 / len(found))", "at + worse, number, 1.0)",
         _reward("test_a_ranking_counts_once_with_all_its_pairs"),
     ),
     Fault(

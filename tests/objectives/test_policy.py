@@ -83,7 +83,7 @@ def groups(
 ) -> list[Group]:
     made = example_groups(replies=2, count=count, tokens=tokens)
     return [
-        replace(group, replies=tuple(replace(r, tokens={n: v * 0.2 - 4.1 * (n != "advantages") for n, v in r.tokens.items()}) for r in group.replies))
+        replace(group, shared=False, replies=tuple(replace(r, tokens={n: v * 0.2 - 4.1 * (n != "advantages") for n, v in r.tokens.items()}) for r in group.replies))
         for group in made
     ]  # fmt: skip
 

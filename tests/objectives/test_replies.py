@@ -26,9 +26,8 @@ def reply(ids: list[int], start: int, **numbers: float) -> Reply:
 
 
 def test_the_tokens_of_replies_are_targets_and_the_prompts_are_not() -> None:
-    batch = collate_replies(
-        [Group((reply([5, 6, 7, 8], 2), reply([5, 6, 9], 2))), Group((reply([3, 4], 1),))]
-    )
+    apart = Group((reply([5, 6, 7, 8], 2), reply([5, 6, 9], 2)), shared=False)
+    batch = collate_replies([apart, Group((reply([3, 4], 1),))])
     assert batch["inputs"].tolist() == [[5, 6, 7, 8], [5, 6, 9, 0], [3, 4, 0, 0]]
     x = IGNORE
     assert batch["targets"].tolist() == [[x, 7, 8, x], [x, 9, x, x], [4, x, x, x]]
@@ -76,8 +75,7 @@ def long_prompts(replies: int, count: int = 5, **values: tuple[str, ...]) -> lis
 def gradient_and_sums(
     objective: Any, roots: dict[str, nn.Module], groups: list[Group], shared: bool
 ) -> tuple[dict[str, float], dict[str, int], Tensor]:
-    objective.shares_prompts = shared
-    batch = objective.collate(groups)
+    batch = objective.collate([replace(group, shared=shared) for group in groups])
     sums: dict[str, Tensor] = {}
     for terms in objective.passes(roots, batch):
         sums |= terms
@@ -114,18 +112,19 @@ def test_a_shared_prompt_changes_neither_a_term_nor_a_gradient(
 
 def test_a_shared_prompt_stands_in_the_batch_once() -> None:
     groups = long_prompts(4)[2:]
-    one, other = collate_replies(groups, shared=True), collate_replies(groups)
-    positions = [row_length(row) for group in groups for row in group.rows(True)]
+    apart = [replace(group, shared=False) for group in groups]
+    one, other = collate_replies(groups), collate_replies(apart)
+    positions = [row_length(row) for group in groups for row in group.rows()]
     assert one.tokens == sum(positions) < 0.7 * other.tokens
     assert one["inputs"].shape == (len(groups), max(positions))
-    assert [len(group.rows()) for group in groups] == [4] * len(groups)
+    assert [len(group.rows()) for group in apart] == [4] * len(groups)
 
 
 def test_rows_that_would_grow_too_long_or_save_too_little_are_not_shared() -> None:
     long = Group(tuple(reply(list(range(700)), 500) for _ in range(6)))
-    assert [len(row) for row in long.rows(True)] == [2, 2, 2]
+    assert [len(row) for row in long.rows()] == [2, 2, 2]
     short = Group(tuple(reply(list(range(100)), 3) for _ in range(6)))
-    assert [len(row) for row in short.rows(True)] == [1] * 6
+    assert [len(row) for row in short.rows()] == [1] * 6
 
 
 def test_replies_are_put_together_by_their_prompts() -> None:

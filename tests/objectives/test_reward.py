@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_the_head_is_in_float32_whatever_the_trunk_is_in() -> None:
     roots, groups = PairwiseReward().example()
     model = roots["reward"]
     model.compute_dtype = torch.bfloat16
-    batch = PairwiseReward().collate(groups)
+    batch = PairwiseReward().collate([replace(group, shared=False) for group in groups])
     found = last_scores(model, batch)
     assert found.dtype == torch.float32
     hidden = model.trunk(batch["inputs"], outputs=("hidden",))["hidden"]

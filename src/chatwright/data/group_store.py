@@ -123,13 +123,19 @@ class GroupRows:
     """
 
     def __init__(
-        self, store: GroupStore, seed: int = 0, shuffle: bool = True, limit: int | None = None
+        self,
+        store: GroupStore,
+        seed: int = 0,
+        shuffle: bool = True,
+        limit: int | None = None,
+        shared: bool = True,
     ) -> None:
+        """shared: whether the replies of a group may stand behind one copy of their prompt."""
         if seed < 0:
             raise UserError(f"seed={seed} should be 0 or more")
         self.store = store
         self._seed = seed
-        self._shuffle = shuffle
+        self._shuffle, self._shared = shuffle, shared
         lengths = store.lengths()
         self._usable = np.arange(store.num_groups) if limit is None else np.flatnonzero(lengths <= limit)
         self.skipped = store.num_groups - len(self._usable)
@@ -144,7 +150,8 @@ class GroupRows:
         return len(self._usable)
 
     def row(self, epoch: int, index: int) -> Group:
-        return self.store.group(self.place(epoch, index))
+        group = self.store.group(self.place(epoch, index))
+        return group if self._shared else replace(group, shared=False)
 
     def place(self, epoch: int, index: int) -> int:
         """Which group of the store stands there in the epoch's order."""

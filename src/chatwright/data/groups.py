@@ -35,10 +35,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Group:
-    """Replies that are learnt from together. A group that is not `real` fills a place and counts nothing."""
+    """Replies that are learnt from together. A group that is not `real` fills a place and counts nothing; one that is not
+    `shared` keeps each reply in a row of its own."""
 
     replies: tuple[Reply, ...]
     real: bool = True
+    shared: bool = True
 
     def blank(self) -> Group:
         """A group of this shape that counts nothing."""
@@ -54,10 +56,10 @@ class Group:
         """Tokens of all sequences."""
         return sum(len(reply.ids) for reply in self.replies)
 
-    def rows(self, shared: bool = False) -> list[tuple[Reply, ...]]:
-        """The replies that stand in a row together: one each, or with `shared` neighbours behind one copy of their prompt,
-        where that saves enough and the row does not grow too long for attention."""
-        if not shared:
+    def rows(self) -> list[tuple[Reply, ...]]:
+        """The replies that stand in a row together: neighbours behind one copy of their prompt, where that saves enough and
+        the row does not grow too long for attention."""
+        if not self.shared:
             return [(reply,) for reply in self.replies]
         rows: list[tuple[Reply, ...]] = []
         for reply in self.replies:
@@ -92,19 +94,19 @@ def _share(row: tuple[Reply, ...], reply: Reply) -> bool:
     return bool((reply.ids[: reply.start] == first.ids[: first.start]).all())
 
 
-def by_tokens(most: int, shared: bool = False) -> Callable[[Sequence[Group]], list[list[Group]]]:
+def by_tokens(most: int) -> Callable[[Sequence[Group]], list[list[Group]]]:
     """Micro-batches of groups of like length, each padded to at most `most` positions (but at least one group)."""
 
     def cut(groups: Sequence[Group]) -> list[list[Group]]:
-        return list(_by_tokens(groups, most, shared))
+        return list(_by_tokens(groups, most))
 
     return cut
 
 
-def _by_tokens(groups: Sequence[Group], most: int, shared: bool) -> Iterator[list[Group]]:
+def _by_tokens(groups: Sequence[Group], most: int) -> Iterator[list[Group]]:
     part: list[Group] = []
     count = longest = 0
-    sized = [(group, [row_length(row) for row in group.rows(shared)]) for group in groups]
+    sized = [(group, [row_length(row) for row in group.rows()]) for group in groups]
     for group, lengths in sorted(sized, key=lambda sized: max(sized[1])):
         count, longest = count + len(lengths), max(longest, *lengths)
         if part and count * longest > most:

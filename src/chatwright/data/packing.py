@@ -7,6 +7,7 @@ the order does not depend on how many processes share it.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -153,27 +154,28 @@ class PackedRows:
         self.context = _checked_context(context)
         self._store = store
         self._pad = pad
-        self._seed = _checked_seed(seed)
-        self._shuffle = shuffle
-        self._window = window
         first, last = target_places(store)
         self._sizes = np.minimum(last, context)
         self._usable = np.flatnonzero((first > 0) & (first <= context))
         self.cut = int(np.count_nonzero(last[self._usable] > context))
         self.skipped = int(store.num_documents - len(self._usable))
-        self._plan: tuple[int, list[list[int]]] | None = None
         if len(self._usable) == 0:
             raise UserError(
                 f"no conversation in {store.directory} has a token to learn in its first {context}; "
                 "raise context"
             )
 
+        def fit(documents: NDArray[np.int64]) -> list[list[int]]:
+            return first_fit(self._sizes[documents].tolist(), context, window)
+
+        self._plan = RowPlan(self._usable, fit, seed, shuffle)
+
     def rows_in_epoch(self, epoch: int) -> int:
-        return len(self._rows(epoch))
+        return len(self._plan.rows(epoch))
 
     def row(self, epoch: int, index: int) -> Packed:
         row, at = _blank(self.context, self._pad), 0
-        for segment, document in enumerate(self._rows(epoch)[index]):
+        for segment, document in enumerate(self._plan.rows(epoch)[index]):
             start, size = self._store.bounds(document)[0], int(self._sizes[document])
             _lay(row, at, self._store, start, start + size + 1)
             row.segments[at : at + size] = segment
@@ -184,16 +186,34 @@ class PackedRows:
         """The share of an epoch's positions that is not padding."""
         return float(self._sizes[self._usable].sum()) / (self.rows_in_epoch(epoch) * self.context)
 
-    def _rows(self, epoch: int) -> list[list[int]]:
+
+class RowPlan:
+    """Which items stand together in the rows of an epoch, in an order drawn from (seed, epoch).
+
+    `fit` puts items, in the order in which it gets them, into rows of places in that order. With `shuffle` off every
+    epoch keeps the order of `items`.
+    """
+
+    def __init__(
+        self,
+        items: NDArray[np.int64],
+        fit: Callable[[NDArray[np.int64]], list[list[int]]],
+        seed: int,
+        shuffle: bool,
+    ) -> None:
+        self._items, self._fit = items, fit
+        self._seed, self._shuffle = _checked_seed(seed), shuffle
+        self._known: tuple[int, list[list[int]]] | None = None
+
+    def rows(self, epoch: int) -> list[list[int]]:
         if not self._shuffle:
             epoch = 0
-        if self._plan is None or self._plan[0] != epoch:
-            order = self._usable
+        if self._known is None or self._known[0] != epoch:
+            order = self._items
             if self._shuffle:
                 order = np.random.default_rng([self._seed, epoch]).permutation(order)
-            rows = first_fit(self._sizes[order].tolist(), self.context, self._window)
-            self._plan = epoch, [order[row].tolist() for row in rows]
-        return self._plan[1]
+            self._known = epoch, [order[row].tolist() for row in self._fit(order)]
+        return self._known[1]
 
 
 def first_fit(sizes: list[int], capacity: int, window: int) -> list[list[int]]:

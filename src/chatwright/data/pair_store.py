@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatwright.data.encode import OnProgress
-from chatwright.data.packing import IGNORE, PADDING
+from chatwright.data.packing import IGNORE, PADDING, RowPlan
 from chatwright.data.pairs import Pair
 from chatwright.data.store import TokenStore, write_store
 from chatwright.errors import UserError
@@ -146,7 +146,7 @@ class PackedPairs:
         lengths: tuple[int, int] | None = None,
     ) -> None:
         """lengths: positions of sources and of targets in a row, where they are not to be worked out from the store."""
-        self._store, self._start, self._pad, self._seed, self._shuffle = store, start, pad, seed, shuffle
+        self._store, self._start, self._pad = store, start, pad
         self._sizes = store.lengths().reshape(-1, 2)
         longest = self._sizes.max(axis=1)
         self._usable = np.flatnonzero(longest <= min(context, limit or context))
@@ -157,7 +157,11 @@ class PackedPairs:
                 f"tokens each, and the shortest pair has {int(longest.min())}; raise context="
             )
         self.source_length, self.target_length = lengths or self._row_lengths(context)
-        self._plan: tuple[int, list[list[int]]] | None = None
+
+        def fit(pairs: NDArray[np.int64]) -> list[list[int]]:
+            return first_fit_pairs(self._sizes[pairs], self.lengths, _WINDOW)
+
+        self._plan = RowPlan(self._usable, fit, seed, shuffle)
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -165,11 +169,11 @@ class PackedPairs:
         return self.source_length, self.target_length
 
     def rows_in_epoch(self, epoch: int) -> int:
-        return len(self._rows(epoch))
+        return len(self._plan.rows(epoch))
 
     def row(self, epoch: int, index: int) -> PairRow:
         writer = RowWriter(*self.lengths, self._start, self._pad)
-        for pair in self._rows(epoch)[index]:
+        for pair in self._plan.rows(epoch)[index]:
             writer.add(self._store.document(2 * pair), self._store.document(2 * pair + 1))
         return writer.row
 
@@ -183,17 +187,6 @@ class PackedPairs:
         shares = np.ceil(context * totals / totals.max() / _MULTIPLE).astype(int) * _MULTIPLE
         source, target = np.minimum(context, np.maximum(shares, longest)).tolist()
         return source, target
-
-    def _rows(self, epoch: int) -> list[list[int]]:
-        if not self._shuffle:
-            epoch = 0
-        if self._plan is None or self._plan[0] != epoch:
-            order = self._usable
-            if self._shuffle:
-                order = np.random.default_rng([self._seed, epoch]).permutation(order)
-            rows = first_fit_pairs(self._sizes[order], self.lengths, _WINDOW)
-            self._plan = epoch, [order[row].tolist() for row in rows]
-        return self._plan[1]
 
 
 def first_fit_pairs(sizes_N2: NDArray[np.int64], capacity: tuple[int, int], window: int) -> list[list[int]]:

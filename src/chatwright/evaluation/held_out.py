@@ -11,9 +11,19 @@ import torch
 from chatwright.data.packing import Rows
 from chatwright.distributed.launch import World
 from chatwright.evaluation.answers import wilson_interval
-from chatwright.objectives.contract import Objective, Roots, Row
+from chatwright.objectives.contract import Batch, Objective, Roots, Row
 
 R = TypeVar("R", bound=Row)
+
+
+def add_terms(
+    objective: Objective[Any], roots: Roots, batch: Batch, sums: dict[str, float], counts: Counter[str]
+) -> None:
+    """Add the sums of a batch's terms, and their counts."""
+    counts.update(objective.counts(batch))
+    for terms in objective.passes(roots, batch):
+        for term, value in terms.items():
+            sums[term] += float(value)
 
 
 @torch.no_grad()
@@ -28,12 +38,9 @@ def held_out_terms(
     where there are several; every metric; and of `accuracy` the Wilson interval (95 %)."""
     share = [rows.row(0, index) for index in range(world.rank, rows.rows_in_epoch(0), world.size)]
     weights = objective.weights(0)
-    sums, counts = Counter(dict.fromkeys(weights, 0.0)), Counter(dict.fromkeys(weights, 0))
+    sums, counts = dict.fromkeys(weights, 0.0), Counter(dict.fromkeys(weights, 0))
     for part in cut(share) if share else []:
-        batch = objective.collate(part).to(world.device)
-        counts.update(objective.counts(batch))
-        for terms in objective.passes(roots, batch):
-            sums.update({term: float(value) for term, value in terms.items()})
+        add_terms(objective, roots, objective.collate(part).to(world.device), sums, counts)
     totals, numbers = world.sum(sums), world.sum(counts)
     means = {term: totals[term] / max(1.0, numbers[term]) for term in weights}
     minimized = [term for term, weight in weights.items() if weight]

@@ -12,6 +12,7 @@ import torch
 from chatwright.data.packing import Rows
 from chatwright.distributed.launch import World
 from chatwright.evaluation.answers import wilson_interval
+from chatwright.evaluation.held_out import add_terms
 from chatwright.objectives.contract import Objective, Roots
 
 _ACCURACY = "_accuracy"
@@ -43,10 +44,7 @@ def held_out_text(
             for index in share[start : start + rows_together]
         ]
         batch = objective.collate(prepared).to(world.device)
-        counts.update(objective.counts(batch))
-        for terms in objective.passes(roots, batch):
-            for term, value in terms.items():
-                sums[term] += float(value)
+        add_terms(objective, roots, batch, sums, counts)
         for term, (right, number) in _shares(objective, roots, batch).items():
             sums[term + _ACCURACY] += float(right)
             counts[term + _ACCURACY] += number

@@ -21,7 +21,7 @@ from chatwright.models.decoder import Decoder
 from chatwright.models.encoder import Encoder
 from chatwright.models.headed import Headed, trunk_of
 from chatwright.models.heads.labels import Pooling, pool
-from chatwright.models.interop.files import WEIGHTS, load_root
+from chatwright.models.interop.files import load_root, model_directory
 from chatwright.models.root import Root
 from chatwright.runs import Run
 from chatwright.tokenization.pairs import Framer
@@ -66,9 +66,7 @@ class Embedder:
     ) -> Self:
         """The model of a finished run, or of a folder in the public layout; without `pooling` as the run says: by its
         embedding head, or by what sentence-transformers wrote down; else the mean."""
-        directory = run.directory if isinstance(run, Run) else Path(run)
-        if not (directory / WEIGHTS).is_file():
-            Run.open(directory)
+        directory = model_directory(run)
         model = load_root(directory)
         if not isinstance(trunk_of(model), Encoder | Decoder):
             name = type(model.options).architecture

@@ -18,7 +18,7 @@ from torch import Tensor
 from chatwright.errors import UserError
 from chatwright.models.encoder import Encoder
 from chatwright.models.headed import trunk_of
-from chatwright.models.interop.files import WEIGHTS, load_root
+from chatwright.models.interop.files import load_root, model_directory
 from chatwright.runs import Run
 from chatwright.tokenization.pairs import Framer, control_id, mask_spellings
 from chatwright.tokenization.special import MASK
@@ -48,9 +48,7 @@ class Filler:
     @classmethod
     def load(cls, run: str | Path | Run) -> Self:
         """The model of a finished run, or of a folder in the public layout; refused where it fills nothing in."""
-        directory = run.directory if isinstance(run, Run) else Path(run)
-        if not (directory / WEIGHTS).is_file():
-            Run.open(directory)
+        directory = model_directory(run)
         model = trunk_of(load_root(directory))
         if not isinstance(model, Encoder) or model.language is None:
             raise UserError(

@@ -16,7 +16,7 @@ from chatwright.generation.inference import Inference
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.stopping import TextWriter
 from chatwright.models.decoder import Decoder
-from chatwright.models.interop.files import WEIGHTS, load_model
+from chatwright.models.interop.files import load_model, model_directory
 from chatwright.runs import Run
 from chatwright.tokenization.chat import Messages, Renderer
 from chatwright.tokenization.tokenizer import Tokenizer
@@ -55,9 +55,7 @@ class TextModel:
 
         `compiled`: see `Inference`.
         """
-        directory = run.directory if isinstance(run, Run) else Path(run)
-        if not (directory / WEIGHTS).is_file():
-            Run.open(directory)
+        directory = model_directory(run)
         tokenizer = Tokenizer.load(directory)
         model = load_model(directory, device)
         model.compute_dtype = dtype

@@ -12,7 +12,7 @@ from chatwright.errors import UserError
 from chatwright.generation.beam import BeamOptions, beam_search
 from chatwright.generation.engine import Vocabulary
 from chatwright.models.encoder_decoder import EncoderDecoder
-from chatwright.models.interop.files import WEIGHTS, load_root
+from chatwright.models.interop.files import load_root, model_directory
 from chatwright.runs import Run
 from chatwright.tokenization.tokenizer import Tokenizer
 
@@ -30,9 +30,7 @@ class Translator:
     @classmethod
     def load(cls, run: str | Path | Run, device: torch.device | str = "cpu") -> Self:
         """The model of a finished run, or of a folder in the public layout."""
-        directory = run.directory if isinstance(run, Run) else Path(run)
-        if not (directory / WEIGHTS).is_file():
-            Run.open(directory)
+        directory = model_directory(run)
         model = load_root(directory, device)
         if not isinstance(model, EncoderDecoder):
             name = type(model.options).architecture

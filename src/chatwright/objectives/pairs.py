@@ -19,44 +19,44 @@ from chatwright.objectives.replies import collate_replies, run_replies, targets_
 
 
 class Compared:
-    """Prepares, stacks and counts rankings; each counts once, whatever its length.
-
-    Where `shares_prompts`, the replies of a ranking stand behind one copy of its prompt.
-    """
+    """Prepares, stacks and counts rankings; each counts once, whatever its length."""
 
     record: type = Comparison
     needs_reference = False
-    shares_prompts = False
 
     def prepare(self, record: Group, rng: np.random.Generator) -> Group:
         return record
 
     def collate(self, rows: Sequence[Group]) -> Batch:
-        """As `collate_replies`, and for every pair of a ranking that is real the places of the `better` and the `worse`
-        reply, int64[P], and the pair's `share` of its ranking, float32[P]."""
-        better, worse, shares = [], [], []
-        at = 0
-        for group in rows:
-            ranks = [reply.numbers["rank"] for reply in group.replies]
-            pairs = [(i, j) for i, high in enumerate(ranks) for j, low in enumerate(ranks) if high < low]
-            if group.real and pairs:
-                better += [at + i for i, _ in pairs]
-                worse += [at + j for _, j in pairs]
-                shares += [1 / len(pairs)] * len(pairs)
-            at += len(ranks)
-        batch = collate_replies(rows, self.shares_prompts)
-        tensors = {
-            "better": torch.tensor(better, dtype=torch.long),
-            "worse": torch.tensor(worse, dtype=torch.long),
-            "share": torch.tensor(shares, dtype=torch.float32),
-        }
-        return replace(batch, tensors={**batch.tensors, **tensors})
+        """As `collate_replies`, with `pair_places`."""
+        batch = collate_replies(rows)
+        return replace(batch, tensors={**batch.tensors, **pair_places(rows)})
 
     def counts(self, batch: Batch) -> dict[str, int]:
         return dict.fromkeys(self.weights(0), rankings(batch))
 
     def weights(self, step: int) -> dict[str, float]:
         raise NotImplementedError
+
+
+def pair_places(rankings: Sequence[Group]) -> dict[str, Tensor]:
+    """For every pair of a ranking that is real, over the replies of all rankings one after another: the places of the
+    `better` and the `worse` reply, int64[P], the number of the `ranking`, int64[P], and the pair's `share` of it,
+    float32[P]."""
+    pairs: list[tuple[int, int, int, float]] = []
+    at = 0
+    for number, group in enumerate(rankings):
+        ranks = [reply.numbers["rank"] for reply in group.replies]
+        found = [(i, j) for i, high in enumerate(ranks) for j, low in enumerate(ranks) if high < low]
+        if group.real:
+            pairs += [(at + better, at + worse, number, 1 / len(found)) for better, worse in found]
+        at += len(ranks)
+    better, worse, numbers, shares = zip(*pairs, strict=True) if pairs else ((), (), (), ())
+    places = {"better": better, "worse": worse, "ranking": numbers}
+    return {
+        **{name: torch.tensor(values, dtype=torch.long) for name, values in places.items()},
+        "share": torch.tensor(shares, dtype=torch.float32),
+    }
 
 
 def rankings(batch: Batch) -> int:

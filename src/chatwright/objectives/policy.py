@@ -83,13 +83,11 @@ class ClippedPolicy:
     2025), DAPO (Yu et al. 2025), GSPO, RLOO and REINFORCE (Ahmadian et al. 2024), by what the advantages are and how
     tokens are weighed.
 
-    The loss of an on-policy step is about zero and its gradient is not: it says nothing about progress. Where
-    `shares_prompts`, replies to one prompt stand behind one copy of it.
+    The loss of an on-policy step is about zero and its gradient is not: it says nothing about progress.
     """
 
     record: type = Prompt
     Options: type = PolicyOptions
-    shares_prompts = False
 
     def __init__(self, options: PolicyOptions = PolicyOptions()) -> None:
         self.options = options
@@ -98,7 +96,7 @@ class ClippedPolicy:
         return record
 
     def collate(self, rows: Sequence[Group]) -> Batch:
-        return collate_replies(rows, self.shares_prompts)
+        return collate_replies(rows)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         mask_NT = targets_mask(batch)

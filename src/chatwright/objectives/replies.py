@@ -18,7 +18,7 @@ from chatwright.data.packing import IGNORE
 from chatwright.objectives.contract import Batch
 
 
-def collate_replies(groups: Sequence[Group], shared: bool = False) -> Batch:
+def collate_replies(groups: Sequence[Group]) -> Batch:
     """Sequences padded at their end, which causal attention never sees.
 
     `inputs` int64[N, T]; `targets` int64[N, T], the token after each input where it belongs to a reply, else IGNORE;
@@ -26,11 +26,11 @@ def collate_replies(groups: Sequence[Group], shared: bool = False) -> Batch:
     every number of its tokens as float32[N, T], where the token is the target. Of a group that is not real nothing is
     a target.
 
-    With `shared`, replies to one prompt may stand behind one copy of it (`shared_rows`): then `inputs` are rows of
+    Where replies to one prompt stand behind one copy of it (`Group.rows`, `shared_rows`), `inputs` are rows of
     several sequences, and `targets` and the tokens' numbers are those of replies alone, [N, longest reply].
     """
     replies = [(index, group.real, reply) for index, group in enumerate(groups) for reply in group.replies]
-    rows = [row for group in groups for row in group.rows(shared)]
+    rows = [row for group in groups for row in group.rows()]
     if len(rows) < len(replies):
         arrays, firsts = shared_rows(rows), [0] * len(replies)
         width = arrays["places"].shape[1]
@@ -53,7 +53,7 @@ def collate_replies(groups: Sequence[Group], shared: bool = False) -> Batch:
     tensors["group"] = torch.tensor([index for index, _, _ in replies])
     for name in replies[0][2].numbers:
         tensors[name] = torch.tensor([reply.numbers[name] for _, _, reply in replies], dtype=torch.float32)
-    real = [row for group in groups if group.real for row in group.rows(shared)]
+    real = [row for group in groups if group.real for row in group.rows()]
     return Batch(tensors, tokens=sum(map(row_length, real)))
 
 

@@ -21,6 +21,7 @@ from chatwright.errors import UserError
 from chatwright.models.scored import ScoredDecoder
 from chatwright.objectives.causal import stir, tiny_shape
 from chatwright.objectives.contract import Batch, Roots
+from chatwright.objectives.pairs import pair_places, rankings
 from chatwright.objectives.replies import collate_replies, example_groups, last_scores
 
 
@@ -54,7 +55,6 @@ class PairwiseReward:
 
     record: type = Comparison
     Options = RewardOptions
-    shares_prompts = False
 
     def __init__(self, options: RewardOptions = RewardOptions()) -> None:
         self.options = options
@@ -63,25 +63,10 @@ class PairwiseReward:
         return record
 
     def collate(self, rows: Sequence[Group]) -> Batch:
-        batch = collate_replies(rows, self.shares_prompts)
-        better, worse, shares, draws = [], [], [], []
-        at = 0
-        for group in rows:
-            ranks = [reply.numbers["rank"] for reply in group.replies]
-            pairs = [(i, j) for i, high in enumerate(ranks) for j, low in enumerate(ranks) if high < low]
-            if group.real and pairs:
-                better += [at + i for i, _ in pairs]
-                worse += [at + j for _, j in pairs]
-                shares += [1 / len(pairs)] * len(pairs)
-                draws += [self._draws(group)] * len(pairs)
-            at += len(ranks)
-        tensors = {
-            "better": torch.tensor(better, dtype=torch.long),
-            "worse": torch.tensor(worse, dtype=torch.long),
-            "share": torch.tensor(shares),
-            "draws": torch.tensor(np.array(draws).reshape(-1, self.options.heads), dtype=torch.float32),
-        }
-        return replace(batch, tensors={**batch.tensors, **tensors})
+        """As `collate_replies`, with `pair_places` and how often each pair is drawn for each head, `draws` [P, K]."""
+        batch, pairs = collate_replies(rows), pair_places(rows)
+        draws = torch.tensor([self._draws(group) for group in rows], dtype=torch.float32)
+        return replace(batch, tensors={**batch.tensors, **pairs, "draws": draws[pairs["ranking"]]})
 
     def _draws(self, group: Group) -> Sequence[float]:
         if self.options.heads == 1:
@@ -93,8 +78,7 @@ class PairwiseReward:
         return draws
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        rankings = round(float(batch["share"].sum()))
-        return dict.fromkeys(self.weights(0), rankings)
+        return dict.fromkeys(self.weights(0), rankings(batch))
 
     def weights(self, step: int) -> dict[str, float]:
         centre = {"centre": self.options.centre} if self.options.centre else {}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from chatwright.corpora.documents import Tally
 from chatwright.data.chats import read_chats
@@ -15,14 +13,11 @@ from chatwright.data.encode import encode_chats
 from chatwright.data.records import Chat
 from chatwright.data.store import TokenStore
 from chatwright.distributed.launch import World
-from chatwright.progress import bar
-from chatwright.recipes.stores import digest, shared_store
+from chatwright.recipes.stores import digest, encoding, lowest, shared_store, told
 from chatwright.runs import OpenRun
 from chatwright.tokenization.chat import Renderer
 
 _SHARE_HELD_OUT = 50
-_MOST_HELD_OUT = 1000
-_FEWEST_TO_SPLIT = 20
 _SAMPLES = 16
 
 
@@ -45,39 +40,23 @@ def chat_stores(
 ) -> ChatSplit:
     """Encode chats into the run, once; with fewer than 20 chats and no validation file nothing is held out.
 
-    Which chats are held out depends on their content and the seed alone; a chat that is held out is nowhere learnt
-    from, however often the file has it.
+    Which chats are held out depends on their content and the seed alone (`lowest`).
     """
-    place = run.directory / "tokens"
+    place, skipped = run.directory / "tokens", Tally()
     held = frozenset[bytes]() if validation else world.share(_lowest(chats, seed) if world.leads else None)
-    skipped = Tally()
 
-    def encode(records: Iterable[Chat], title: str, notes: Tally) -> Any:
-        def make(directory: Path) -> None:
-            with bar(title) as shown:
-                encode_chats(
-                    records,
-                    renderer,
-                    directory,
-                    on_progress=lambda done, _: shown.update(done, f"{done:,} chats"),
-                    facts=lambda: {
-                        "skipped": {reason: [n, notes.places[reason]] for reason, n in notes.items()}
-                    },
-                )
-
-        return make
+    def encode(records: Iterable[Chat], title: str, notes: Tally | None = None) -> Callable[[Path], None]:
+        return encoding(encode_chats, records, renderer, title, "chats", notes)
 
     learnt = (chat for chat in read_chats(chats, skipped) if digest(chat.messages, seed) not in held)
-    train = shared_store(
-        world, place / "train", renderer.tokenizer, encode(learnt, "encoding chats", skipped)
-    )
-    measured = _held_out(chats, validation, held, seed)
+    make = encode(learnt, "encoding chats", skipped)
+    train = shared_store(world, place / "train", renderer.tokenizer, make)
     if validation is None and not held:
-        return ChatSplit(train, None, [], _told(train))
-    make = encode(measured, "encoding held-out chats", Tally())
+        return ChatSplit(train, None, [], told(train))
+    make = encode(_held_out(chats, validation, held, seed), "encoding held-out chats")
     store = shared_store(world, place / "validation", renderer.tokenizer, make)
     samples = list(islice(_held_out(chats, validation, held, seed), _SAMPLES)) if world.leads else []
-    return ChatSplit(train, store, samples, _told(train))
+    return ChatSplit(train, store, samples, told(train))
 
 
 def _held_out(chats: str | Path, validation: str | None, held: frozenset[bytes], seed: int) -> Iterator[Chat]:
@@ -87,12 +66,4 @@ def _held_out(chats: str | Path, validation: str | None, held: frozenset[bytes],
 
 
 def _lowest(chats: str | Path, seed: int) -> frozenset[bytes]:
-    """The digests of the fiftieth of all chats (at most 1,000) whose digests are lowest; none of a small file."""
-    digests = {digest(chat.messages, seed) for chat in read_chats(chats)}
-    if len(digests) < _FEWEST_TO_SPLIT:
-        return frozenset()
-    return frozenset(heapq.nsmallest(min(_MOST_HELD_OUT, max(1, len(digests) // _SHARE_HELD_OUT)), digests))
-
-
-def _told(store: TokenStore) -> dict[str, tuple[int, str]]:
-    return {reason: (count, place) for reason, (count, place) in store.info.get("skipped", {}).items()}
+    return lowest((digest(chat.messages, seed) for chat in read_chats(chats)), _SHARE_HELD_OUT)

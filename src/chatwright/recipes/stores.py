@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import heapq
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from chatwright.corpora.documents import Tally
 from chatwright.corpora.store import count, documents
 from chatwright.data.encode import encode_documents
 from chatwright.data.records import Message
@@ -61,6 +64,54 @@ def locked(directory: Path) -> Iterator[None]:
     with (directory.parent / f".{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+FEWEST_TO_SPLIT = 20
+MOST_HELD_OUT = 1000
+
+
+def lowest(digests: Iterable[bytes], share: int) -> frozenset[bytes]:
+    """Of distinct digests the lowest, one in `share` but at most 1,000; none of fewer than 20.
+
+    What is held out so depends on its content and the seed alone, and is nowhere learnt from, however often it stands
+    in the file.
+    """
+    found = set(digests)
+    if len(found) < FEWEST_TO_SPLIT:
+        return frozenset()
+    return frozenset(heapq.nsmallest(min(MOST_HELD_OUT, max(1, len(found) // share)), found))
+
+
+def encoding(
+    encode: Callable[..., Any],
+    records: Iterable[Any],
+    by: Any,
+    title: str,
+    unit: str,
+    skipped: Tally | None = None,
+) -> Callable[[Path], None]:
+    """What writes `encode(records, by, directory)` under a bar that counts `unit`, with what was skipped beside it.
+
+    `skipped` is filled while the records are read.
+    """
+    notes = Tally() if skipped is None else skipped
+
+    def make(directory: Path) -> None:
+        with bar(title) as shown:
+            encode(
+                records,
+                by,
+                directory,
+                on_progress=lambda done, _: shown.update(done, f"{done:,} {unit}"),
+                facts=lambda: {"skipped": {k: [n, notes.places[k]] for k, n in notes.items()}},
+            )
+
+    return make
+
+
+def told(store: TokenStore) -> dict[str, tuple[int, str]]:
+    """What was skipped when the store was written, with the first place of each."""
+    return {reason: (count, place) for reason, (count, place) in store.info.get("skipped", {}).items()}
 
 
 def digest(messages: Sequence[Message], seed: int) -> bytes:

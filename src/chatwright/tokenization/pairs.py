@@ -12,6 +12,8 @@ from chatwright.errors import UserError
 from chatwright.tokenization.special import CLS, MASK, SEP
 from chatwright.tokenization.tokenizer import Tokenizer
 
+Ids = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class FramedText:
@@ -21,6 +23,20 @@ class FramedText:
     ids: NDArray[np.int32]
     types: NDArray[np.int32]
     cut: int = 0
+
+
+def lay_frame(texts: Sequence[Sequence[int] | Ids], cls: int, sep: int) -> tuple[Ids, Ids]:
+    """`[CLS] a [SEP] b [SEP] …` and the type of every position, int64[n] both: the texts of a pair have 0 and 1."""
+    sizes = [len(text) + 1 for text in texts]
+    ids = np.full(1 + sum(sizes), sep, dtype=np.int64)
+    ids[0], at = cls, 1
+    for text, size in zip(texts, sizes, strict=True):
+        ids[at : at + size - 1] = text
+        at += size
+    types = np.zeros(len(ids), dtype=np.int64)
+    if len(texts) == 2:
+        types[1 + sizes[0] :] = 1
+    return ids, types
 
 
 class Framer:
@@ -42,13 +58,9 @@ class Framer:
             if longest <= framing:
                 raise UserError(f"a context of {longest} tokens has no room for a text; {framing} frame it")
             kept = room_for(*sizes, longest - framing)
-        ids, types = [self.cls, *first[: kept[0]], self.sep], [0] * (kept[0] + 2)
-        if second is not None:
-            ids += [*second[: kept[1]], self.sep]
-            types += [1] * (kept[1] + 1)
-        return FramedText(
-            np.array(ids, dtype=np.int32), np.array(types, dtype=np.int32), sum(sizes) - sum(kept)
-        )
+        texts = [first[: kept[0]], *([] if second is None else [second[: kept[1]]])]
+        ids, types = lay_frame(texts, self.cls, self.sep)
+        return FramedText(ids.astype(np.int32), types.astype(np.int32), sum(sizes) - sum(kept))
 
 
 def room_for(first: int, second: int, room: int) -> tuple[int, int]:

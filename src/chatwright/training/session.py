@@ -7,11 +7,11 @@ A verb's recipe makes the parts and hands them to a session; the session drives 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from chatwright.distributed.checkpoint import load_state, save_state, save_weights, states
 from chatwright.distributed.launch import World
@@ -117,6 +117,7 @@ class Session:
             self._load()
         else:
             initialize()
+            _own_memory(self.roots.values())
             self.world.copy_weights(self.roots)
             self.run.cut_metrics(-1)
         if self.options.tensorboard and self.world.leads:
@@ -354,3 +355,11 @@ class Session:
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _own_memory(roots: Iterable[nn.Module]) -> None:
+    """Weights read from a file stay where it is mapped, at places where a product rounds otherwise than at those of a
+    resumed run's."""
+    for root in roots:
+        for parameter in root.parameters():
+            parameter.data = parameter.data.clone()

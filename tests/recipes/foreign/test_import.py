@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import chatwright as cw
 from chatwright.errors import UserError
 from chatwright.generation.text import TextModel
+from chatwright.models.headed import Headed
 from chatwright.models.interop.files import load_root, read_options
 from helpers.journey import SFT, Journey, make_journey
 
@@ -106,17 +107,44 @@ def test_a_base_model_without_tokens_for_turns_learns_to_chat(tmp_path: Path, jo
     assert cw.reward(chat, tmp_path / "pairs.jsonl", tmp_path / "judge", steps=1, batch=2).finished
 
 
+def small_bert(place: Path, kind: str, **config: Any) -> Any:
+    """A model of `transformers` with a vocabulary, saved at `place`."""
+    transformers = pytest.importorskip("transformers")
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 40}
+    peer = getattr(transformers, kind)(transformers.BertConfig(vocab_size=40, **shape, **config))
+    peer.save_pretrained(place)
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
+    (place / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    return peer.eval()
+
+
 @pytest.mark.parametrize("kind", ["BertForMaskedLM", "BertModel", "BertForPreTraining"])
 def test_every_file_of_bert_comes_in(tmp_path: Path, kind: str) -> None:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.BertConfig(
-        vocab_size=40, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=40
-    )
-    getattr(transformers, kind)(config).save_pretrained(tmp_path / "peer")
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
-    (tmp_path / "peer/vocab.txt").write_text("\n".join(pieces) + "\n")
+    small_bert(tmp_path / "peer", kind)
     run = cw.import_model(tmp_path / "peer", tmp_path / "run")
     assert cw.embed(run, ["a b c"]).shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "theirs"),
+    [
+        ("BertForSequenceClassification", "sequence", "logits"),
+        ("BertForTokenClassification", "token", "logits"),
+        ("BertForPreTraining", "next_sentence", "seq_relationship_logits"),
+    ],
+)
+def test_an_imported_model_keeps_its_head(tmp_path: Path, kind: str, head: str, theirs: str) -> None:
+    labels = {} if head == "next_sentence" else {"id2label": {0: "bad", 1: "so so", 2: "good"}}
+    peer = small_bert(tmp_path / "peer", kind, **labels)
+    run = cw.import_model(tmp_path / "peer", tmp_path / "run")
+    model = load_root(run.directory)
+    assert isinstance(model, Headed)
+    if labels:
+        assert model.head_options[head].labels == ("bad", "so so", "good")
+    ids = torch.tensor([[2, 5, 6, 7, 3], [2, 9, 8, 7, 3]])
+    with torch.no_grad():
+        ours, other = model(ids, outputs=(head,))[head], getattr(peer(ids), theirs)
+    torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from chatwright.data.groups import Group
 from chatwright.data.records import Prompt
 from chatwright.distributed.checkpoint import load_state, save_state
 from chatwright.objectives.causal import Causal
+from chatwright.objectives.contract import Batch
 from chatwright.training.loop import accumulate, global_counts
 from chatwright.training.rollouts.estimators import KLOptions
 from helpers.alignment_work import QUESTIONS, Small, ending, few_steps, first_gradient
@@ -66,13 +68,17 @@ def test_a_mismatched_temperature_shows_in_the_first_pass() -> None:
 
 def served(small: Small, steps: range) -> list[list[tuple[int, ...]]]:
     """The replies of each step, as their tokens."""
-    found = []
+    found: list[list[tuple[int, ...]]] = []
+    collate = small.objective.collate
+
+    def watching(groups: Sequence[Group]) -> Batch:
+        found[-1] += [tuple(reply.ids.tolist()) for group in groups for reply in group.replies]
+        return collate(groups)
+
+    small.objective.collate = watching  # type: ignore[method-assign]
     for step in steps:
-        rows = []
-        for batch in small.source.batches(step):
-            for ids, last in zip(batch["inputs"].tolist(), batch["last"].tolist(), strict=True):
-                rows.append(tuple(ids[: last + 1]))
-        found.append(rows)
+        found.append([])
+        small.source.batches(step)
     return found
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from chatwright.data.packing import IGNORE, PADDING, Packed, Rows
 from chatwright.data.pretraining.facts import TokenFacts
+from chatwright.tokenization.pairs import lay_frame
 
 _LEAST = 3
 
@@ -36,17 +37,12 @@ def frame(
     texts: Sequence[NDArray[np.int64]], facts: TokenFacts, context: int, **labels: NDArray[np.int64]
 ) -> Framed:
     """`[CLS] a [SEP] b [SEP] …` as one row of `context` positions; the texts of a pair have the types 0 and 1."""
-    size = 1 + sum(len(text) + 1 for text in texts)
+    ids, kinds = lay_frame(texts, facts.cls, facts.sep)
+    size = len(ids)
     assert size <= context, f"{size} tokens in a row of {context}"
-    pieces = [np.array([facts.cls], dtype=np.int64)]
-    for text in texts:
-        pieces += [text, np.array([facts.sep], dtype=np.int64)]
-    inputs = np.full(context, facts.pad, dtype=np.int64)
-    inputs[:size] = np.concatenate(pieces)
+    inputs, types = np.full(context, facts.pad, dtype=np.int64), np.zeros(context, dtype=np.int64)
+    inputs[:size], types[:size] = ids, kinds
     segments = np.where(np.arange(context) < size, 0, PADDING).astype(np.int32)
-    types = np.zeros(context, dtype=np.int64)
-    if len(texts) == 2:
-        types[len(texts[0]) + 2 : size] = 1
     return Framed(
         inputs,
         np.full(context, IGNORE, dtype=np.int64),

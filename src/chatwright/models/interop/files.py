@@ -25,6 +25,7 @@ from chatwright.models.interop import weights as named
 from chatwright.models.interop.heads import read_heads
 from chatwright.models.root import Root
 from chatwright.models.scored import ScoredDecoder
+from chatwright.runs import Run
 
 WEIGHTS = "model.safetensors"
 
@@ -158,6 +159,16 @@ def empty_scored(
     with torch.device("meta"):
         model = ScoredDecoder(options, numbers, language, confidence)
     return model.to_empty(device=device)
+
+
+def model_directory(run: str | Path | Run) -> Path:
+    """The folder of a finished run, or of a model in the public layout; refused where there are no weights."""
+    if not isinstance(run, str | Path | Run):
+        raise UserError(f"{run!r} is no run; give the folder of a model, or what a verb returned")
+    directory = run.directory if isinstance(run, Run) else Path(run)
+    if not (directory / WEIGHTS).is_file():
+        Run.open(directory)
+    return directory
 
 
 def load_weights(model: Root, directory: Path) -> None:

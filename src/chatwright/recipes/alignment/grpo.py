@@ -139,6 +139,4 @@ def _learn(
             facts=resolved,
         )
 
-    objective = cls(settings)
-    objective.shares_prompts = True
-    return online.learn(name, given, out, options, objective, make, begun)
+    return online.learn(name, given, out, options, cls(settings), make, begun)

@@ -95,7 +95,6 @@ def learn(
             reference,
             learner.value,
             learner.ratios,
-            shared=bool(getattr(objective, "shares_prompts", False)),
         )
         asked = [experience.ask(prompt) for prompt in given.train]
         length = max(len(one.ids) for one in asked) + options.max_new_tokens

@@ -85,7 +85,8 @@ def reward(start: Place, preferences: str | Path, out: str | Path, options: Rewa
             options.seed,
         )
         limit = min(sequence_limit(options, shape.context), int(stores.train.lengths().max()))
-        train, held = stores.rows(options.seed, limit, world.leads)
+        # how likely a reply is to the model is a mean over its row, so there a row is one reply
+        train, held = stores.rows(options.seed, limit, world.leads, shared=not options.confidence)
         session = Session(run, world, {"reward": model}, objective, in_steps(options, train), begun)
 
         def initialize() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from chatwright.data.group_store import GroupRows, GroupStore
 from chatwright.data.records import Comparison, LabelledReply, Message, Prompt
 from chatwright.distributed.launch import World
 from chatwright.errors import UserError
-from chatwright.progress import bar, say
-from chatwright.recipes.stores import digest, locked
+from chatwright.progress import say
+from chatwright.recipes.stores import digest, encoding, locked, lowest, told
 from chatwright.runs import OpenRun
 from chatwright.tokenization.chat import Renderer
 
@@ -22,9 +21,7 @@ T = TypeVar("T", Comparison, LabelledReply)
 Read = Callable[..., Iterator[T]]
 Encode = Callable[..., GroupStore]
 
-_FEWEST_TO_SPLIT = 20
 _SHARE_HELD_OUT = 20
-_MOST_HELD_OUT = 1000
 
 
 @dataclass(frozen=True)
@@ -34,14 +31,16 @@ class Preferences:
     train: GroupStore
     validation: GroupStore | None
 
-    def rows(self, seed: int, limit: int, leads: bool) -> tuple[GroupRows, GroupRows | None]:
+    def rows(
+        self, seed: int, limit: int, leads: bool, shared: bool = True
+    ) -> tuple[GroupRows, GroupRows | None]:
         """Training groups in a new order every epoch, and held-out groups in theirs, none over `limit` tokens."""
-        train = GroupRows(self.train, seed, limit=limit)
+        train = GroupRows(self.train, seed, limit=limit, shared=shared)
         held = GroupRows(self.validation, shuffle=False, limit=limit) if self.validation else None
         if leads:
             said = f"{held.rows_in_epoch(0):,}" if held else "none (too few prompts)"
             say(f"  {train.rows_in_epoch(0):,} prompts to learn from, {said} to measure on")
-            for reason, (count, first) in self.train.sequences.info.get("skipped", {}).items():
+            for reason, (count, first) in told(self.train.sequences).items():
                 say(f"  skipped {count:,}: {reason} (first: {first})")
             if train.skipped:
                 say(f"  left out {train.skipped:,} with a reply past {limit:,} tokens")
@@ -64,27 +63,16 @@ def preference_stores(
     if world.leads:
         held = frozenset[bytes]() if validation else held_out((r.prompt for r in read(paths)), seed)
 
-        def write(records: Iterable[T], side: str, title: str) -> None:
+        def write(records: Iterable[T], side: str, title: str, notes: Tally | None = None) -> None:
             with locked(place / side):
                 if not (place / side).is_dir():
-                    with bar(title) as shown:
-                        encode(
-                            records,
-                            renderer,
-                            place / side,
-                            on_progress=lambda done, _: shown.update(done, f"{done:,} prompts"),
-                            facts=lambda: {
-                                "skipped": {k: [n, skipped.places[k]] for k, n in skipped.items()}
-                            },
-                        )
+                    encoding(encode, records, renderer, title, "prompts", notes)(place / side)
 
         learnt = (r for r in read(paths, skipped) if digest(r.prompt, seed) not in held)
-        write(learnt, "train", "encoding preferences")
+        write(learnt, "train", "encoding preferences", skipped)
         if validation or held:
-            measured = (
-                read(validation) if validation else (r for r in read(paths) if digest(r.prompt, seed) in held)
-            )
-            write(measured, "validation", "encoding held-out preferences")
+            taken = (r for r in read(paths) if digest(r.prompt, seed) in held)
+            write(read(validation) if validation else taken, "validation", "encoding held-out preferences")
     world.wait()
     expected = renderer.tokenizer.digest
     side = place / "validation"
@@ -95,11 +83,8 @@ def preference_stores(
 
 
 def held_out(prompts: Iterable[Sequence[Message]], seed: int) -> frozenset[bytes]:
-    """The digests of the prompts that are measured on: they depend on content and seed alone."""
-    digests = {digest(prompt, seed) for prompt in prompts}
-    if len(digests) < _FEWEST_TO_SPLIT:
-        return frozenset()
-    return frozenset(heapq.nsmallest(min(_MOST_HELD_OUT, len(digests) // _SHARE_HELD_OUT), digests))
+    """The digests of the prompts that are measured on (`lowest`)."""
+    return lowest((digest(prompt, seed) for prompt in prompts), _SHARE_HELD_OUT)
 
 
 def split_prompts(

@@ -15,10 +15,12 @@ from chatwright import runs
 from chatwright.config import dumps, option
 from chatwright.errors import UserError
 from chatwright.files import atomic_write
-from chatwright.models.family.architecture import PublicFormat, architecture_of, public_architecture
+from chatwright.models.family.architecture import PublicFormat, public_architecture
+from chatwright.models.headed import Headed
 from chatwright.models.interop.directory import read_directory
-from chatwright.models.interop.files import WEIGHTS
+from chatwright.models.interop.files import WEIGHTS, empty_root
 from chatwright.models.interop.gguf_in import read_gguf
+from chatwright.models.interop.heads import read_heads
 from chatwright.models.interop.layout import Layout
 from chatwright.models.interop.llama2c import read_llama2c
 from chatwright.models.interop.weights import load_public_weights, public_config, public_weights
@@ -95,9 +97,8 @@ def _model_of(layout: Layout, place: Path) -> Root:
     """The model with its weights set, float32; every tensor that is missing, unknown or misshapen is named."""
     architecture = public_architecture(layout.config, str(place))
     options = _options(architecture.public, layout, str(place))
-    with torch.device("meta"):
-        model = architecture.root(options)
-    model.to_empty(device="cpu")
+    heads = read_heads(layout.config, architecture.public, str(place))
+    model = empty_root(options, "cpu", heads)
     with torch.no_grad():
         load_public_weights(model, _numbers(layout.weights, place), str(place))
     return model.eval()
@@ -150,9 +151,10 @@ def _write_tokenizer(directory: Path, layout: Layout, model: Root, place: Path) 
 
 def _write_model(directory: Path, model: Root, layout: Layout) -> None:
     tokens = {name: layout.config.get(name) for name in _ENDS}
-    atomic_write(directory / "config.json", dumps(public_config(model.options, _first_ends(tokens))))
+    heads = model.head_options if isinstance(model, Headed) else {}
+    atomic_write(directory / "config.json", dumps(public_config(model.options, _first_ends(tokens), heads)))
     generation = {name: value for name, value in tokens.items() if value is not None}
-    if generation and not architecture_of(model.options).public.class_name.startswith("Bert"):
+    if generation:
         atomic_write(directory / "generation_config.json", dumps(generation))
     save_file(
         {name: tensor.contiguous() for name, tensor in public_weights(model).items()},

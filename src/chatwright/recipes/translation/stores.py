@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from chatwright.corpora.documents import Tally
 from chatwright.data.pair_store import encode_pairs, num_pairs
@@ -14,14 +12,11 @@ from chatwright.data.pairs import Fields, Pair, read_pairs
 from chatwright.data.records import Message
 from chatwright.data.store import TokenStore
 from chatwright.distributed.launch import World
-from chatwright.progress import bar
-from chatwright.recipes.stores import digest, shared_store
+from chatwright.recipes.stores import digest, encoding, lowest, shared_store, told
 from chatwright.runs import OpenRun
 from chatwright.tokenization.tokenizer import Tokenizer
 
 _SHARE_HELD_OUT = 50
-_MOST_HELD_OUT = 1000
-_FEWEST_TO_SPLIT = 20
 
 
 @dataclass(frozen=True)
@@ -50,40 +45,23 @@ def pair_stores(
 ) -> PairSplit:
     """Encode pairs into the run, once; with fewer than 20 sources and no validation file nothing is held out.
 
-    Which pairs are held out depends on their sources and the seed alone; a source that is held out is nowhere learnt
-    from, however often and with whatever targets the file has it.
+    Which pairs are held out depends on their sources and the seed alone (`lowest`), whatever their targets.
     """
-    place = run.directory / "tokens"
-    held = (
-        frozenset[bytes]()
-        if validation
-        else world.share(_lowest(pairs, fields, seed) if world.leads else None)
-    )
-    skipped = Tally()
+    place, skipped = run.directory / "tokens", Tally()
+    held = frozenset[bytes]()
+    if not validation:
+        held = world.share(_lowest(pairs, fields, seed) if world.leads else None)
 
-    def encode(records: Iterable[Pair], title: str, notes: Tally) -> Any:
-        def make(directory: Path) -> None:
-            with bar(title) as shown:
-                encode_pairs(
-                    records,
-                    tokenizer,
-                    directory,
-                    on_progress=lambda done, _: shown.update(done, f"{done:,} pairs"),
-                    facts=lambda: {
-                        "skipped": {reason: [n, notes.places[reason]] for reason, n in notes.items()}
-                    },
-                )
-
-        return make
+    def encode(records: Iterable[Pair], title: str, notes: Tally | None = None) -> Callable[[Path], None]:
+        return encoding(encode_pairs, records, tokenizer, title, "pairs", notes)
 
     learnt = (pair for pair in read_pairs(pairs, fields, skipped) if _digest(pair, seed) not in held)
     train = shared_store(world, place / "train", tokenizer, encode(learnt, "encoding pairs", skipped))
-    told = {reason: (count, first) for reason, (count, first) in train.info.get("skipped", {}).items()}
     if validation is None and not held:
-        return PairSplit(train, None, [], told)
+        return PairSplit(train, None, [], told(train))
     measured = list(_held_out(pairs, validation, fields, held, seed)) if world.leads else []
-    make = encode(measured, "encoding held-out pairs", Tally())
-    return PairSplit(train, shared_store(world, place / "validation", tokenizer, make), measured, told)
+    make = encode(measured, "encoding held-out pairs")
+    return PairSplit(train, shared_store(world, place / "validation", tokenizer, make), measured, told(train))
 
 
 def _held_out(
@@ -95,11 +73,7 @@ def _held_out(
 
 
 def _lowest(pairs: str | Path, fields: Fields, seed: int) -> frozenset[bytes]:
-    """The digests of the fiftieth of all sources (at most 1,000) whose digests are lowest; none of a small file."""
-    digests = {_digest(pair, seed) for pair in read_pairs(pairs, fields)}
-    if len(digests) < _FEWEST_TO_SPLIT:
-        return frozenset()
-    return frozenset(heapq.nsmallest(min(_MOST_HELD_OUT, max(1, len(digests) // _SHARE_HELD_OUT)), digests))
+    return lowest((_digest(pair, seed) for pair in read_pairs(pairs, fields)), _SHARE_HELD_OUT)
 
 
 def _digest(pair: Pair, seed: int) -> bytes:

@@ -94,11 +94,10 @@ class Experience:
         value: Root | None = None,
         ratios: bool = True,
         micro_tokens: int = _MICRO_TOKENS,
-        shared: bool = False,
     ) -> None:
         self.policy, self.reference, self.value, self.ratios = policy, reference, value, ratios
         self.renderer, self.judging, self.sampling = renderer, judging, sampling
-        self.micro_tokens, self.shared = micro_tokens, shared
+        self.micro_tokens = micro_tokens
         self.seconds = {"sampling": 0.0, "scoring": 0.0}
         self._ends = renderer.tokenizer.stop_ids
 
@@ -151,15 +150,15 @@ class Experience:
         if self.ratios or self.reference is not None:
             is_shared = self.value is self.policy
             wanted = ("logprobs", "entropy", *(("scores",) if is_shared else ()))
-            found = token_values(self.policy, replies, wanted, self.micro_tokens, heat, self.shared)
+            found = token_values(self.policy, replies, wanted, self.micro_tokens, heat)
             tokens["old_logprobs"], tokens["entropy"] = found["logprobs"], found["entropy"]
             if is_shared:
                 tokens["old_values"] = found["scores"]
         if self.reference is not None:
-            found = token_values(self.reference, replies, ("logprobs",), self.micro_tokens, heat, self.shared)
+            found = token_values(self.reference, replies, ("logprobs",), self.micro_tokens, heat)
             tokens["reference_logprobs"] = found["logprobs"]
         if self.value is not None and self.value is not self.policy:
-            found = token_values(self.value, replies, ("scores",), self.micro_tokens, shared=self.shared)
+            found = token_values(self.value, replies, ("scores",), self.micro_tokens)
             tokens["old_values"] = found["scores"]
         return tokens
 

@@ -93,7 +93,7 @@ class RolloutSource:
             self._roll(step)
         groups = self._minibatch(self._served)
         self._served += 1
-        cut = by_tokens(self._cutting.micro_tokens, self._is_shared)
+        cut = by_tokens(self._cutting.micro_tokens)
         parts = shared_out(groups, cut, self._world)
         blank = [Group((self._replies[0],), real=False)]
         batches = [self._objective.collate(part or blank) for part in parts]
@@ -147,12 +147,7 @@ class RolloutSource:
         turn, part = divmod(served, self._cutting.minibatches)
         order = np.random.default_rng([self._seed, self._iteration, turn]).permutation(len(self._replies))
         chosen = even_parts(order.tolist(), self._cutting.minibatches)[part]
-        replies = [self._replies[index] for index in chosen]
-        return by_prompt(replies) if self._is_shared else [Group((reply,)) for reply in replies]
-
-    @property
-    def _is_shared(self) -> bool:
-        return bool(getattr(self._objective, "shares_prompts", False))
+        return by_prompt(self._replies[index] for index in chosen)
 
     def _tell(self, step: int, samples: Sequence[Sampled], facts: Mapping[str, float]) -> None:
         names = ("score", "gold", "disagreement", "unfinished")

@@ -116,8 +116,8 @@ class Reference:
         # as the objectives over pairs lay them out, so that a first ratio is exactly 0
         groups = by_prompt(replace(r, numbers={"number": float(n)}, tokens={}) for n, r in numbered)
         found = []
-        for part in by_tokens(self.micro_tokens, shared=True)(groups)[self._world.rank :: self._world.size]:
-            batch = collate_replies(part, shared=True).to(self._world.device)
+        for part in by_tokens(self.micro_tokens)(groups)[self._world.rank :: self._world.size]:
+            batch = collate_replies(part).to(self._world.device)
             sums = reply_logprobs(model, batch).tolist()
             found += list(zip(map(int, batch["number"].tolist()), sums, strict=True))
         return found

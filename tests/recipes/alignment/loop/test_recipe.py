@@ -11,7 +11,7 @@ import pytest
 
 from chatwright.cli import main
 from chatwright.errors import UserError
-from chatwright.recipes.alignment.align_recipe import AlignOptions, read_recipe
+from chatwright.recipes.alignment.loop.recipe import AlignOptions, read_recipe
 from helpers.journey import Journey
 from helpers.looped import SAMPLES, Recipe, make_place, write_recipe
 

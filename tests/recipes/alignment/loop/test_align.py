@@ -18,10 +18,10 @@ from chatwright.data.records import Comparison, Message, Prompt
 from chatwright.errors import UserError
 from chatwright.evaluation.winning import WinRate, compared
 from chatwright.generation.text import TextModel, replies
-from chatwright.recipes.alignment import align, align_loop, comparing, rounds
-from chatwright.recipes.alignment.align_recipe import read_recipe
+from chatwright.recipes.alignment.loop import align, comparing, rounds, shared
+from chatwright.recipes.alignment.loop.recipe import read_recipe
+from chatwright.recipes.alignment.loop.referee import referee_of
 from chatwright.recipes.alignment.ordering import CHATS
-from chatwright.recipes.alignment.referee import referee_of
 from chatwright.recipes.show import lineage
 from chatwright.rewards.judges import ranks_of
 from chatwright.runs import Run
@@ -382,13 +382,13 @@ def test_where_nothing_is_better_there_is_nothing_to_learn(
 def test_prompts_go_round_and_the_held_out_are_apart(recipe: Recipe) -> None:
     options = read_recipe(recipe("split"))
     asked = [Prompt((Message("user", f"q{n % 20}"),), source=str(n)) for n in range(40)]
-    learn, held = align_loop._split(asked, options)
+    learn, held = shared._split(asked, options)
     assert len(held) == 8 and len(learn) == 12, "each prompt once"
     assert not {p.messages for p in learn} & {p.messages for p in held}
-    loop = align_loop.Loop(options, Path("x"), Run(Path("y")), None, None, learn, held)  # type: ignore[arg-type]
+    loop = shared.Loop(options, Path("x"), Run(Path("y")), None, None, learn, held)  # type: ignore[arg-type]
     assert loop.prompts(1) + loop.prompts(2) == [*learn, *learn[:4]]
     with pytest.raises(UserError, match=r"there are 15 different ones .* need 16"):
-        align_loop._split(asked[:15], options)
+        shared._split(asked[:15], options)
 
 
 def test_who_wins_is_counted_without_open_verdicts() -> None:

@@ -11,11 +11,11 @@ import numpy as np
 
 from chatwright.evaluation.winning import WinRate
 from chatwright.progress import say
-from chatwright.recipes.alignment.align_loop import Loop
 from chatwright.recipes.alignment.best_of_n import best_of_n
-from chatwright.recipes.alignment.comparing import COMPARISONS, SO_FAR, Standing, stand, wins
+from chatwright.recipes.alignment.direct.preference import dpo
+from chatwright.recipes.alignment.loop.comparing import COMPARISONS, SO_FAR, Standing, stand, wins
+from chatwright.recipes.alignment.loop.shared import Loop
 from chatwright.recipes.alignment.picking import DEMONSTRATIONS
-from chatwright.recipes.alignment.preference import dpo
 from chatwright.recipes.alignment.reward import reward
 from chatwright.recipes.sft import sft
 from chatwright.registry import lookup

@@ -19,8 +19,8 @@ from chatwright.errors import UserError
 from chatwright.models.interop.files import load_model
 from chatwright.objectives.pairs import reply_logprobs
 from chatwright.objectives.replies import collate_replies
-from chatwright.recipes.alignment import reference as references
-from chatwright.recipes.alignment.reference import Reference, with_room
+from chatwright.recipes.alignment.direct import reference as references
+from chatwright.recipes.alignment.direct.reference import Reference, with_room
 from chatwright.runs import Run
 from chatwright.training import machine
 from helpers.journey import PRETRAIN, SFT, Journey
@@ -34,7 +34,7 @@ OPTIONS: dict[str, Any] = {
     "save_every": 3,
     "eval_every": 3,
 }
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "formats"
+SHARED = Path(__file__).parents[5] / "shared" / "data" / "formats"
 ALONE = World(0, 1, torch.device("cpu"))
 
 

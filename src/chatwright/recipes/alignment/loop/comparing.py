@@ -16,8 +16,8 @@ from chatwright.files import atomic_write
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import TextModel, replies
 from chatwright.progress import bar, say
-from chatwright.recipes.alignment.align_loop import Loop
-from chatwright.recipes.alignment.align_recipe import SampleOptions
+from chatwright.recipes.alignment.loop.recipe import SampleOptions
+from chatwright.recipes.alignment.loop.shared import Loop
 from chatwright.rewards.contract import scores_of
 from chatwright.rewards.judges import as_rows
 from chatwright.runs import OpenRun, Run

@@ -21,8 +21,8 @@ from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import TextModel
 from chatwright.models.decoder import Decoder
 from chatwright.objectives.contract import Objective
+from chatwright.recipes.alignment.direct.reference import Reference, with_room
 from chatwright.recipes.alignment.options import PairOptions
-from chatwright.recipes.alignment.reference import Reference, with_room
 from chatwright.recipes.alignment.stores import Preferences, preference_stores
 from chatwright.runs import OpenRun
 from chatwright.tokenization.chat import Renderer
@@ -123,7 +123,7 @@ class Measuring:
         held = self._rows.held
         if held is None:
             return {}
-        cut = by_tokens(_MICRO_TOKENS, getattr(self._objective, "shares_prompts", False))
+        cut = by_tokens(_MICRO_TOKENS)
         found = held_out_terms(self._objective, {"policy": self._policy}, held, cut, self._world)
         return {**found, "samples": self._samples(held) if self._world.leads else []}
 

@@ -11,17 +11,17 @@ import torch
 from chatwright.data.groups import by_tokens
 from chatwright.distributed import launch, shared_run
 from chatwright.models.interop.files import empty_model, load_weights, read_config
-from chatwright.recipes.alignment.options import in_steps, sequence_limit
-from chatwright.recipes.alignment.ordering import CHATS
-from chatwright.recipes.alignment.preference_options import (
+from chatwright.recipes.alignment.direct.options import (
     DPOVerbOptions,
     KTOVerbOptions,
     ORPOVerbOptions,
     PreferenceOptions,
     SimPOVerbOptions,
 )
-from chatwright.recipes.alignment.preference_rows import Measuring, PreferenceRows
-from chatwright.recipes.alignment.reference import Reference, reference_of
+from chatwright.recipes.alignment.direct.reference import Reference, reference_of
+from chatwright.recipes.alignment.direct.rows import Measuring, PreferenceRows
+from chatwright.recipes.alignment.options import in_steps, sequence_limit
+from chatwright.recipes.alignment.ordering import CHATS
 from chatwright.recipes.trained import describe_groups, finish, wants_files, write_chat_model
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
@@ -62,8 +62,6 @@ def _prefer(
     begun, world = time.monotonic(), launch.world()
     cls, settings = named("objective", options.objective)
     objective = cls(settings)
-    if hasattr(objective, "shares_prompts"):
-        objective.shares_prompts = True
     parent = Run.open(start, ["pretrain", *CHATS] if verb == "orpo" else CHATS)
     other: str | None = getattr(options, "reference", None)
     held_to = reference_of(parent, other)
@@ -86,7 +84,7 @@ def _prefer(
         def make_source(micro: int) -> StoredSource[Any]:
             reference.micro_tokens = micro * length
             together = options.batch // rows.together
-            cut = by_tokens(micro * length, getattr(objective, "shares_prompts", False))
+            cut = by_tokens(micro * length)
             return StoredSource(rows.train, objective, together, cut, options.seed, world)
 
         def settle(precision: torch.dtype) -> None:

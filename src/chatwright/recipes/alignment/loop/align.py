@@ -18,10 +18,10 @@ from chatwright.files import aside_of, atomic_write, sync_directory, sync_file, 
 from chatwright.insight.report import write_report
 from chatwright.models.interop.files import WEIGHTS, read_config
 from chatwright.progress import say
-from chatwright.recipes.alignment.align_loop import Loop, open_loop
-from chatwright.recipes.alignment.align_recipe import AlignOptions, at, read_recipe
-from chatwright.recipes.alignment.comparing import Standing, compare, stand
-from chatwright.recipes.alignment.rounds import PROMPTS, Round, begin, play
+from chatwright.recipes.alignment.loop.comparing import Standing, compare, stand
+from chatwright.recipes.alignment.loop.recipe import AlignOptions, at, read_recipe
+from chatwright.recipes.alignment.loop.rounds import PROMPTS, Round, begin, play
+from chatwright.recipes.alignment.loop.shared import Loop, open_loop
 from chatwright.recipes.trained import write_chat_model
 from chatwright.recipes.verb import Verb
 from chatwright.rewards.judges import as_rows

@@ -12,10 +12,10 @@ from chatwright.data.records import Prompt
 from chatwright.errors import UserError
 from chatwright.models.interop.files import read_config
 from chatwright.progress import say
-from chatwright.recipes.alignment.align_recipe import AlignOptions, at
 from chatwright.recipes.alignment.judging import Judges, judges_of
+from chatwright.recipes.alignment.loop.recipe import AlignOptions, at
+from chatwright.recipes.alignment.loop.referee import Referee, referee_of
 from chatwright.recipes.alignment.ordering import CHATS
-from chatwright.recipes.alignment.referee import Referee, referee_of
 from chatwright.recipes.stores import digest
 from chatwright.recipes.trained import wants_files
 from chatwright.runs import Run

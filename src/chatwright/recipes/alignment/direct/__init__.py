@@ -1,0 +1,1 @@
+"""`dpo`, `kto`, `orpo`, `simpo`: learning from preferences directly."""

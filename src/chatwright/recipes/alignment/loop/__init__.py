@@ -1,0 +1,1 @@
+"""`align`: the loop of comparisons, reward model and policy, repeated."""

@@ -1,11 +1,12 @@
 """The family's speed and memory against transformers' classes of the same public config and weights.
 
-    python benchmarks/models.py [--only gpt2 bert …] [--sizes 5m 30m] [--seconds 6] [--rounds 3] [--no-import]
+    python benchmarks/models.py [--only gpt2 bert …] [--sizes 5m 30m] [--seconds 6] [--rounds 3] [--no-import] [--eager]
 
 Ours runs in the precision and with the attention kernel that its plan measures; the peer with eager and with sdpa attention,
 in float32 and, where the processor multiplies bfloat16 faster, under its autocast; ours is set against its fastest. Everyone
 computes the same loss on the same batches, each in a process of its own, in turn, so that a slow minute of the machine hits all of
-them. Nothing is compiled. `forward` is the loss without gradients, `training` the loss and the gradients, without an
+them. Then both are compiled, ours as a run's plan compiles, the peer's fastest variant whole. `times_as_fast` sets our best against
+the peer's best, `eager_times_as_fast` what is not compiled on either side. `forward` is the loss without gradients, `training` the loss and the gradients, without an
 optimizer. GPT-3 has no public class and is set against GPT-2's of its shape, whose layers see all positions.
 
 At the end: how long a model of 135 M parameters takes to load from its directory, and how much memory that and a
@@ -31,7 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-OURS = "chatwright"
+OURS, COMPILED = "chatwright", "+compiled"
 ATTENTIONS, PRECISIONS = ("sdpa", "eager"), ("float32", "bfloat16")
 WORKS = ("forward", "training")
 VOCABULARY, ROWS, LENGTH, BATCHES = 4096, 8, 256, 4
@@ -186,7 +187,7 @@ def stir(model: torch.nn.Module) -> None:
 
 
 def ours(
-    place: Path, rows: int, length: int, precision: str = "auto"
+    place: Path, rows: int, length: int, precision: str = "auto", compiled: bool = False
 ) -> tuple[Callable[[Sample], Tensor], dict[str, Any]]:
     """Our loss of a batch, set up by the plan of a real run."""
     from chatwright.data.packing import IGNORE
@@ -201,6 +202,8 @@ def ours(
     model.compute_dtype = getattr(torch, chosen["precision"])
     chosen |= planning.choose_kernel(model, rows, length, segmented=False, world=world())
     model.kernel = chosen["kernel"]
+    if compiled:
+        planning.compile_parts(model)
 
     def loss(sample: Sample) -> Tensor:
         rest = dict(sample.ours)
@@ -210,7 +213,9 @@ def ours(
     return loss, {"plan": {"precision": chosen["precision"], "kernel": chosen["kernel"]}}
 
 
-def peer(place: Path, attention: str, precision: str) -> tuple[Callable[[Sample], Tensor], dict[str, Any]]:
+def peer(
+    place: Path, attention: str, precision: str, compiled: bool = False
+) -> tuple[Callable[[Sample], Tensor], dict[str, Any]]:
     """The peer's loss of a batch; a ValueError where its class has no such attention."""
     import transformers
 
@@ -221,6 +226,8 @@ def peer(place: Path, attention: str, precision: str) -> tuple[Callable[[Sample]
     model.config.use_cache = False
     # a pass in training mode would drop nothing either: every dropout is 0
     model.eval()
+    if compiled:
+        model.compile(dynamic=False)
 
     def loss(sample: Sample) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -243,7 +250,11 @@ def measure(architecture: str, name: str, place: Path, seconds: float) -> dict[s
     torch.manual_seed(0)
     samples = [draw(architecture, VOCABULARY, ROWS, LENGTH, seed) for seed in range(BATCHES)]
     try:
-        loss, facts = ours(place, ROWS, LENGTH) if name == OURS else peer(place, *name.split("-"))
+        variant, compiled = name.removesuffix(COMPILED), name.endswith(COMPILED)
+        if variant == OURS:
+            loss, facts = ours(place, ROWS, LENGTH, compiled=compiled)
+        else:
+            loss, facts = peer(place, *variant.split("-"), compiled=compiled)
     except ValueError as error:
         return {"unsupported": str(error).splitlines()[0]}
     found: dict[str, Any] = {**facts, "start_megabytes": peak_megabytes()}
@@ -277,13 +288,33 @@ def contestants() -> list[str]:
     return [OURS, *(f"{attention}-{precision}" for precision in precisions for attention in ATTENTIONS)]
 
 
-def compare(architecture: str, place: Path, names: list[str], seconds: float, rounds: int) -> dict[str, Any]:
-    """All contestants in turn, `rounds` times."""
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name in [name for name in names if not any("unsupported" in run for run in runs[name])]:
-            runs[name].append(alone("--one", architecture, name, str(place), "--seconds", str(seconds)))
+def compare(
+    architecture: str, place: Path, names: list[str], seconds: float, rounds: int, compiling: bool = True
+) -> dict[str, Any]:
+    """All contestants in turn, `rounds` times; then, in turn, ours and the peer's fastest compiled."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+
+    def race(names: list[str]) -> None:
+        for _ in range(rounds):
+            for name in names:
+                found = runs.setdefault(name, [])
+                if not any("unsupported" in run for run in found):
+                    found.append(alone("--one", architecture, name, str(place), "--seconds", str(seconds)))
+
+    race(names)
+    if compiling:
+        race([OURS + COMPILED, _fastest(runs, WORKS[-1]) + COMPILED])
     return summarize({name: found for name, found in runs.items() if "unsupported" not in found[0]})
+
+
+def _fastest(runs: Mapping[str, list[dict[str, Any]]], work: str, is_ours: bool = False) -> str:
+    """The contestant of one side with the highest median."""
+    rates = {
+        name: statistics.median(run[work] for run in found)
+        for name, found in runs.items()
+        if name.startswith(OURS) is is_ours and "unsupported" not in found[0]
+    }
+    return max(rates, key=lambda name: rates[name])
 
 
 def alone(*arguments: str) -> dict[str, Any]:
@@ -296,8 +327,9 @@ def alone(*arguments: str) -> dict[str, Any]:
 
 
 def summarize(runs: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Medians of each work; ours over the fastest peer, in speed, and in memory: the peak, and the part of it that came
+    """Medians of each work; our fastest over the peer's, in speed, and in memory: the peak, and the part of it that came
     after everything was imported and loaded."""
+    eager = {name: found for name, found in runs.items() if not name.endswith(COMPILED)}
     result: dict[str, Any] = {
         "plan": runs[OURS][-1]["plan"],
         "loss": {name: round(found[0]["loss"], 5) for name, found in runs.items()},
@@ -309,11 +341,13 @@ def summarize(runs: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
             name: max(run[f"{work}_megabytes"] - run["start_megabytes"] for run in found)
             for name, found in runs.items()
         }
-        fastest = max((name for name in rates if name != OURS), key=lambda name: rates[name])
+        fastest, best = _fastest(runs, work), _fastest(runs, work, is_ours=True)
         result[work] = {
-            "times_as_fast": round(rates[OURS] / rates[fastest], 2),
-            "memory": round(peaks[OURS] / peaks[fastest], 2),
-            "memory_added": round(added[OURS] / max(added[fastest], 1.0), 2),
+            "times_as_fast": round(rates[best] / rates[fastest], 2),
+            "eager_times_as_fast": round(rates[OURS] / rates[_fastest(eager, work)], 2),
+            "memory": round(peaks[best] / peaks[fastest], 2),
+            "memory_added": round(added[best] / max(added[fastest], 1.0), 2),
+            "fastest": best,
             "fastest_peer": fastest,
             "tokens_per_second": {name: round(value) for name, value in rates.items()},
             "peak_megabytes": {name: round(value) for name, value in peaks.items()},
@@ -374,6 +408,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--eager", action="store_true", help="compile nothing")
     parser.add_argument("--no-import", action="store_true", help="leave out the loading of a large model")
     parser.add_argument(
         "--prepare", nargs=3, metavar=("PLACE", "SHAPE", "VOCABULARY"), help="only write a model"
@@ -412,7 +447,9 @@ def benchmark(chosen: argparse.Namespace) -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as directory:
                 place = Path(directory) / "model"
                 parameters = prepare(place, SIZES[size][architecture], VOCABULARY)
-                compared = compare(architecture, place, names, chosen.seconds, chosen.rounds)
+                compared = compare(
+                    architecture, place, names, chosen.seconds, chosen.rounds, not chosen.eager
+                )
                 results[size][architecture] = {"parameters": parameters, **compared}
     if not chosen.no_import:
         results["import"] = compare_loading(chosen.rounds)

@@ -33,6 +33,7 @@ chatwright: from a folder of text to a chat model of your own
   chatwright align recipe.yaml -o out/best   the loop of comparisons, reward model and policy, repeated
   chatwright import DIR-or-FILE -o out/m  |  export out/best --to gguf -o best.gguf
   chatwright generate out/base "Once"  |  chat out/chat  |  show out/chat  |  list objectives
+  chatwright fill out/bert "The [MASK] is red"  |  embed out/bert texts.txt  |  translate out/en-zh "Good morning."
 
 `chatwright VERB --help` prints a verb's options. Options are written key=value; --config FILE reads them from YAML;
 --json prints the result as one JSON object on the last line."""

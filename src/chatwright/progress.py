@@ -19,6 +19,17 @@ def say(text: str = "") -> None:
     console.print(text, markup=False)
 
 
+_PICTURES = {
+    **{code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"},
+    **dict.fromkeys(range(0x7F, 0xA0), "\ufffd"),
+}
+
+
+def visible(text: str) -> str:
+    """What a model wrote, for a terminal: its control characters, which could move the cursor or worse, as pictures."""
+    return text.translate(_PICTURES)
+
+
 class Bar:
     """Progress of one stage. `total` is None where the end is not known."""
 

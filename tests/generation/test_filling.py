@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from chatwright.models.heads.labels import NEXT_SENTENCE
 from chatwright.models.interop.files import WEIGHTS, EndTokens, write_config
 from chatwright.models.interop.weights import public_weights
 from chatwright.models.root import Root
+from chatwright.models.xlnet import XLNet, XLNetOptions
+from chatwright.runs import _FIELDS
 from chatwright.tokenization.tokenizer import Tokenizer
 from helpers.weights import stirred
 from helpers.word_pieces import word_pieces
@@ -113,7 +116,7 @@ def test_what_cannot_be_filled_is_refused(tmp_path: Path) -> None:
     for name, model in (("decoder", decoder), ("bare", bare)):
         place = tmp_path / name
         place.mkdir()
-        with pytest.raises(UserError, match="holds no masked language model; make one with `chatwright pre"):
+        with pytest.raises(UserError, match="holds no model that fills gaps; make one with `chatwright pre"):
             Filler.load(written(place, stirred(model), tokenizer))
 
 
@@ -123,3 +126,44 @@ def test_a_run_under_heads_fills_as_its_trunk_does(tmp_path: Path) -> None:
     found = Filler.load(written(tmp_path, headed, tokenizer)).fill(TEXT)
     assert isinstance(headed.trunk, Encoder)
     assert found == Filler(headed.trunk, tokenizer).fill(TEXT)
+
+
+def small_decoder(tokenizer: Tokenizer) -> Decoder:
+    sizes = {"width": 16, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 8, "feed_forward": 16}
+    return stirred(Decoder(DecoderOptions(vocab_size=tokenizer.vocab_size, **sizes))).eval()
+
+
+@torch.no_grad()
+def test_a_decoder_that_learnt_to_reads_both_ways(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    model = small_decoder(tokenizer)
+    place = written(tmp_path, model, tokenizer)
+    facts = {"verb": "pretrain", "status": "finished", "id": "x", "parents": {}, "inputs": {}, "plan": {}}
+    run = {**facts, "result": {}, "versions": {}, "options": {"objective": {"name": "causal,masked"}}}
+    (place / "run.json").write_text(json.dumps({**dict.fromkeys(_FIELDS), **run}))
+    filler = Filler.load(place)
+    ids, [at] = filler._masked_ids("The [MASK] is red")
+    wanted = model(torch.from_numpy(ids).long()[None], outputs=("logits",), causal=False)["logits"][0, at]
+    [guesses] = filler.fill("The [MASK] is red", top_k=1)
+    assert guesses[0].chance == pytest.approx(float(filler._best(wanted.softmax(-1), 1)[0].chance), abs=1e-6)
+    assert filler.fill("The [MASK] is red") != filler.fill("The [MASK] is blue"), "what follows counts"
+    run["options"] = {"objective": {"name": "causal"}}
+    (place / "run.json").write_text(json.dumps({**dict.fromkeys(_FIELDS), **run}))
+    with pytest.raises(UserError, match="holds no model that fills gaps"):
+        Filler.load(place)
+
+
+@torch.no_grad()
+def test_xlnet_fills_a_gap_from_all_that_is_known(tokenizer: Tokenizer) -> None:
+    options = XLNetOptions(vocab_size=tokenizer.vocab_size, width=16, layers=2, heads=2, feed_forward=24)
+    model = stirred(XLNet(options)).eval()
+    filler = Filler(model, tokenizer)
+    [guesses] = filler.fill("The [MASK] is red", top_k=3)
+    ids, [at] = filler._masked_ids("The [MASK] is red")
+    assert ids[0] == tokenizer.endoftext
+    row = torch.from_numpy(ids).long()[None]
+    other = row.clone()
+    other[0, at] = 5
+    alike = filler._logits(row, [at]), filler._logits(other, [at])
+    torch.testing.assert_close(*alike, msg="what stands in the gap is not seen")
+    assert guesses == filler._best(alike[0][0].softmax(-1), 3)
+    assert filler.fill("The [MASK] is blue", top_k=3) != [guesses], "what follows counts"

@@ -158,8 +158,10 @@ def test_show_tells_lineage_and_curves(journey: Journey, capsys: pytest.CaptureF
 
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(cw.list_names("objectives")["objective"]) >= {"causal", "chat", "pairwise", "ppo", "dpo"}
+    told = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert "Devlin" in told["masked"]
     assert cw.list_names("models")["preset"]["qwen3-0.6b"] == 596_049_920
-    heading, *rows = capsys.readouterr().out.splitlines()[1:]
+    heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["name", "parameters", "architecture"]
     assert ["qwen3-0.6b", "596,049,920", "qwen3"] in [row.split() for row in rows]
     assert len({row.index(row.split()[1]) + len(row.split()[1]) for row in (heading, *rows)}) == 1, "aligned"

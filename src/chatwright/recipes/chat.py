@@ -7,7 +7,7 @@ from typing import Any
 
 from chatwright.errors import UserError
 from chatwright.generation.text import Chat, TextModel
-from chatwright.progress import say
+from chatwright.progress import say, visible
 from chatwright.recipes.generate import WritingOptions
 from chatwright.recipes.verb import Place, verb
 
@@ -42,16 +42,18 @@ def converse(partner: Chat, name: str) -> dict[str, Any]:
             continue
         if not message:
             continue
-        _answer(partner, message)
+        _answer(partner, message, interactive)
         turns += 1
 
 
-def _answer(partner: Chat, message: str) -> None:
+def _answer(partner: Chat, message: str, interactive: bool) -> None:
     try:
         for piece in partner.stream(message):
-            print(piece, end="", flush=True)
+            print(visible(piece), end="", flush=True)
     except KeyboardInterrupt:
         print(" …", end="")
     except UserError as refusal:
+        if not interactive:
+            raise
         say(f"  {refusal}")
     print()

@@ -24,7 +24,8 @@ class FillOptions:
 
 @verb(FillOptions)
 def fill(run: Place, text: str, options: FillOptions) -> dict[str, Any]:
-    """Print the likeliest words for every [MASK] of a text, each with its chance; a run of a masked model, as BERT is."""
+    """Print the likeliest words for every [MASK] of a text, each with its chance; a run of BERT, of a decoder that learnt
+    `masked`, or of XLNet."""
     masks = Filler.load(run).fill(text, options.top_k)
     for number, guesses in enumerate(masks, 1):
         if len(masks) > 1:

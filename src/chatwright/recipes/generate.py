@@ -10,6 +10,7 @@ from typing import Any
 from chatwright.config import option
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import TextModel
+from chatwright.progress import visible
 from chatwright.recipes.verb import Place, verb
 
 
@@ -27,10 +28,10 @@ def generate(run: Place, prompts: str | Sequence[str], options: WritingOptions) 
     texts: list[str] = []
     begun = time.perf_counter()
     for prompt in [prompts] if isinstance(prompts, str) else prompts:
-        print(prompt, end="", flush=True)
+        print(visible(prompt), end="", flush=True)
         pieces = []
         for piece in model.complete(prompt, options):
-            print(piece, end="", flush=True)
+            print(visible(piece), end="", flush=True)
             pieces.append(piece)
         print()
         texts.append("".join(pieces))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from chatwright import registry
@@ -21,13 +22,24 @@ def list_names(kind: str | None = None, options: NoOptions = NoOptions()) -> dic
     wanted = (
         [known.get(kind, known.get(kind.replace("_", " "), ""))] if kind else [*registry.kinds(), "preset"]
     )
-    return {name: _sizes() if name == "preset" else _names(name) for name in wanted}
+    tell = _described if kind else _names
+    return {name: _sizes() if name == "preset" else tell(name) for name in wanted}
 
 
 def _names(kind: str) -> list[str]:
     """Print all names of one kind."""
     found = sorted(registry.table(kind))
     print(f"{kind.replace('_', ' ')}: {', '.join(found)}")
+    return found
+
+
+def _described(kind: str) -> list[str]:
+    """Print all names of one kind, each with what the first sentence of its documentation says."""
+    found = sorted(registry.table(kind))
+    width = max(map(len, found), default=0)
+    for name in found:
+        first = " ".join((inspect.getdoc(registry.lookup(kind, name)) or "").split("\n\n")[0].split())
+        print(f"{name:<{width}}  {first}")
     return found
 
 

@@ -13,7 +13,7 @@ from chatwright.errors import UserError
 from chatwright.files import written_aside
 from chatwright.generation.beam import BeamOptions
 from chatwright.generation.translation import Translator
-from chatwright.progress import bar, say
+from chatwright.progress import bar, say, visible
 from chatwright.recipes.verb import Place, verb
 
 
@@ -43,7 +43,7 @@ def translate(
             if written is not None:
                 written.write(line + "\n")
             else:
-                print(line)
+                print(visible(line))
     if out is not None:
         say(f"  {len(lines):,} lines in {seconds:.1f} s: {out}")
     return {"run": str(run), "translations": lines, "seconds": seconds}

@@ -98,9 +98,9 @@ def from_public(
     skipped = re.compile("|".join(ignored) or "(?!)")
     extra = sorted(name for name in public.keys() - wanted.keys() if not skipped.fullmatch(name))
     if missing or extra:
-        raise UserError(
-            f"the weights in {place} do not fit: missing {_some(missing)}, not known {_some(extra)}"
-        )
+        found = {"missing": missing, "not known": extra}
+        said = ", ".join(f"{what} {_some(names)}" for what, names in found.items() if names)
+        raise UserError(f"the weights in {place} do not fit: {said}")
     result: dict[str, Tensor] = {}
     for rule in rules:
         for index in rule.places(own):

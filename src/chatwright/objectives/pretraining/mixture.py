@@ -33,7 +33,9 @@ class Weight:
 
     def __post_init__(self) -> None:
         if self.weight < 0 or (self.last_weight or 0) < 0:
-            raise UserError(f"weight={self.weight:g} and last_weight={self.last_weight} must be 0 or more")
+            given = {"weight": self.weight, "last_weight": self.last_weight}
+            said = " and ".join(f"{name}={value:g}" for name, value in given.items() if (value or 0) < 0)
+            raise UserError(f"{said} must be 0 or more")
         if (self.ramp > 0) != (self.last_weight is not None):
             raise UserError(f"ramp={self.ramp} and last_weight={self.last_weight} belong together; give both")
 
@@ -79,7 +81,10 @@ class Mixture:
         for name, given in options.terms.items():
             chosen = dict(given or {})
             shared = {key: chosen.pop(key) for key in _WEIGHT if key in chosen}
-            self._weights[name] = build(Weight, shared, f"objective.{name}")
+            try:
+                self._weights[name] = build(Weight, shared, f"objective.{name}")
+            except UserError as error:
+                raise UserError(f"objective {name}: {error}") from None
             self.parts[name] = single(name, chosen, facts)
         self.groups = _groups(self.parts)
 

@@ -68,7 +68,8 @@ def _gguf(source: Run, place: Path, kind: str) -> dict[str, Any]:
         raise UserError(f"{place} is a directory; -o needs a file name, for example {place / 'model.gguf'}")
     written = write_gguf(_beginning_as_here(source), place, kind, source.directory.name)
     size = place.stat().st_size
-    say(f"  {place}: {size / 1e6:,.1f} MB, {kind}")
+    rounded = "" if kind == "f32" else ", weights rounded to that; type=f32 keeps them"
+    say(f"  {place}: {size / 1e6:,.1f} MB, {kind}{rounded}")
     return {"file": str(place), "bytes": size, "type": kind, "written": vars(written) if written else {}}
 
 

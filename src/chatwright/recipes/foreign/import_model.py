@@ -61,7 +61,7 @@ def import_model(source: str | Path, out: str | Path, options: ImportOptions) ->
         _write_tokenizer(run.directory, layout, model, place)
         _write_model(run.directory, model, layout)
         name = type(model.options).architecture
-        say(f"  {name}, {parameters / 1e6:,.1f} M parameters, {model.options.vocab_size:,} tokens")
+        say(f"  {name}, {parameters:,} parameters, {model.options.vocab_size:,} tokens")
         content = [WEIGHTS, "config.json", "tokenizer.json"]
         return run.finish(content, architecture=name, parameters=parameters, chats=_has_template(layout))
 

@@ -19,7 +19,7 @@ from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
-from chatwright.corpora.python_docs import documents
+from chatwright.corpora.reading.python_docs import documents
 from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.tokenization.train import TokenizerOptions, train_tokenizer
 

@@ -67,7 +67,8 @@ def test_a_command_line_is_taken_apart(tmp_path: Path, monkeypatch: pytest.Monke
         (["list", "objectivs"], "did you mean 'objectives'?"),
         (["list", "-o", "x"], "takes no -o"),
         (["corpus", "x", "-o", "y", "--jsn"], "unknown flag '--jsn'; did you mean '--json'?"),
-        (["corpus", "x", "-o", "y", "--seed=3"], "write it as seed=3"),
+        (["corpus", "x", "-o", "y", "--sede=3"], "unknown flag '--sede'; did you mean '--seed'?"),
+        (["corpus", "x", "-o", "y", "--seed"], "--seed needs a value after it"),
         (["corpus", "x", "-o", "y", "sede=3"], "no option 'sede'; did you mean 'seed'?"),
         (["show", "nowhere"], "there is no run at nowhere (no run.json in it)"),
         (["sft", "nowhere", "c.jsonl", "-o", "x"], "there is no run at nowhere"),
@@ -236,7 +237,7 @@ def test_nothing_heavy_is_imported_before_a_verb_runs() -> None:
 
 
 def test_a_file_that_may_not_grow_is_said_in_one_line(tmp_path: Path) -> None:
-    """A limit on the size of files ends like a full disk: one line, and nothing half-written."""
+    """A limit on the size of files ends like a full disk: one line, no corpus, and stages to go on from."""
     import subprocess
 
     from helpers.command import environment
@@ -254,7 +255,8 @@ def test_a_file_that_may_not_grow_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "larger than the limit set for this process" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not out.exists()
+    assert not (out / "text").exists()
+    assert main(["corpus", str(texts), "-o", str(out)]) == 0
 
 
 def test_a_bug_of_ours_ends_with_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 
 import chatwright
 from chatwright import registry
+from chatwright.corpora.reading.hub import Hub
 from chatwright.models.encoder_decoder import EncoderDecoder
 from chatwright.models.family.architecture import Architecture
 from chatwright.objectives.causal import tiny_decoder
@@ -30,7 +31,7 @@ TRAINED = [(o, "muon") for o in OBJECTIVES] + [("causal", o) for o in registry.t
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_every_name_leads_to_something_documented(kind: str, name: str) -> None:
     found = registry.lookup(kind, name)
-    if isinstance(found, Architecture):
+    if isinstance(found, Architecture | Hub):
         # its file tells of it
         found = importlib.import_module(registry.table(kind)[name].partition(":")[0])
     assert callable(found) or inspect.ismodule(found)

@@ -13,7 +13,7 @@ from chatwright.errors import UserError, did_you_mean
 def test_an_unknown_name_answers_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"unknown objective 'casual'; did you mean 'causal'\?"):
         registry.lookup("objective", "casual")
-    with pytest.raises(UserError, match=r"unknown corpus source 'zzz'; known: python"):
+    with pytest.raises(UserError, match=r"unknown corpus source 'zzz'; known: hf, modelscope, python"):
         registry.lookup("corpus_source", "zzz")
     with pytest.raises(UserError, match=r"no kind of thing called 'objectve'; did you mean 'objective'\?"):
         registry.table("objectve")

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from chatwright.recipes.alignment.ppo import ppo
     from chatwright.recipes.alignment.reward import reward
     from chatwright.recipes.alignment.score import score
+    from chatwright.recipes.augment import augment
     from chatwright.recipes.chat import chat
     from chatwright.recipes.corpus import corpus
+    from chatwright.recipes.corpus_explain import corpus_explain
     from chatwright.recipes.embed import embed, write_embeddings
     from chatwright.recipes.fill import fill
     from chatwright.recipes.first_run.quickstart import quickstart
@@ -40,10 +42,13 @@ if TYPE_CHECKING:
     from chatwright.recipes.list import list_names
     from chatwright.recipes.pretrain import pretrain
     from chatwright.recipes.questions import questions
+    from chatwright.recipes.serve import serve
     from chatwright.recipes.sft import sft
     from chatwright.recipes.show import show
     from chatwright.recipes.tokenizer import tokenizer
+    from chatwright.recipes.tokenizer_show import tokenizer_show
     from chatwright.recipes.translate import translate
+    from chatwright.recipes.votes import votes
     from chatwright.runs import Run
 
 _PUBLIC = {
@@ -51,9 +56,11 @@ _PUBLIC = {
     "Run": "chatwright.runs",
     "UserError": "chatwright.errors",
     "align": "chatwright.recipes.alignment.loop.align",
+    "augment": "chatwright.recipes.augment",
     "best_of_n": "chatwright.recipes.alignment.best_of_n",
     "chat": "chatwright.recipes.chat",
     "corpus": "chatwright.recipes.corpus",
+    "corpus_explain": "chatwright.recipes.corpus_explain",
     "distill": "chatwright.recipes.alignment.distill",
     "dpo": "chatwright.recipes.alignment.direct.preference",
     "export": "chatwright.recipes.foreign.export",
@@ -72,11 +79,14 @@ _PUBLIC = {
     "reward": "chatwright.recipes.alignment.reward",
     "rloo": "chatwright.recipes.alignment.grpo",
     "score": "chatwright.recipes.alignment.score",
+    "serve": "chatwright.recipes.serve",
     "sft": "chatwright.recipes.sft",
     "show": "chatwright.recipes.show",
     "simpo": "chatwright.recipes.alignment.direct.preference",
     "tokenizer": "chatwright.recipes.tokenizer",
+    "tokenizer_show": "chatwright.recipes.tokenizer_show",
     "translate": "chatwright.recipes.translate",
+    "votes": "chatwright.recipes.votes",
     "write_embeddings": "chatwright.recipes.embed",
 }
 __all__ = [
@@ -84,9 +94,11 @@ __all__ = [
     "Run",
     "UserError",
     "align",
+    "augment",
     "best_of_n",
     "chat",
     "corpus",
+    "corpus_explain",
     "distill",
     "dpo",
     "embed",
@@ -105,11 +117,14 @@ __all__ = [
     "reward",
     "rloo",
     "score",
+    "serve",
     "sft",
     "show",
     "simpo",
     "tokenizer",
+    "tokenizer_show",
     "translate",
+    "votes",
     "write_embeddings",
 ]
 

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,10 +32,10 @@ chatwright: from a folder of text to a chat model of your own
   chatwright sft out/base chats.jsonl -o out/chat
   chatwright align recipe.yaml -o out/best   the loop of comparisons, reward model and policy, repeated
   chatwright import DIR-or-FILE -o out/m  |  export out/best --to gguf -o best.gguf
-  chatwright generate out/base "Once"  |  chat out/chat  |  show out/chat  |  list objectives
+  chatwright generate out/base "Once"  |  chat out/chat  |  serve out/chat  |  show out/chat  |  list objectives
   chatwright fill out/bert "The [MASK] is red"  |  embed out/bert texts.txt  |  translate out/en-zh "Good morning."
 
-`chatwright VERB --help` prints a verb's options. Options are written key=value; --config FILE reads them from YAML;
+`chatwright VERB --help` prints a verb's options. Options are written key=value or --key value; --config FILE reads them from YAML;
 --json prints the result as one JSON object on the last line."""
 
 
@@ -103,8 +103,9 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"chatwright {__version__}")
         return 0
-    request = parse(arguments)
-    verb = registry.lookup("verb", request.verb)
+    arguments = joined(arguments)
+    verb = registry.lookup("verb", arguments[0])
+    request = parse(arguments, {name for name, _, _ in config.describe(verb.options_type)})
     if request.help:
         print(describe(verb))
         return 0
@@ -117,8 +118,17 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Request:
-    """Take a command line apart; `key=value` is an option unless a file of that name exists."""
+def joined(arguments: list[str]) -> list[str]:
+    """`tokenizer show` and its like are verbs of two words, which the registry knows with a hyphen."""
+    both = "-".join(arguments[:2])
+    return [both, *arguments[2:]] if len(arguments) > 1 and both in registry.table("verb") else arguments
+
+
+def parse(arguments: Sequence[str], names: Collection[str] = ()) -> Request:
+    """Take a command line apart; `key=value` is an option unless a file of that name exists.
+
+    `names` are the verb's options, which may also be written `--name value` or `--name=value`, with - for _.
+    """
     request, rest = Request(verb=arguments[0]), iter(arguments[1:])
     literal = False
     pairs: list[str] = []
@@ -133,16 +143,31 @@ def parse(arguments: Sequence[str]) -> Request:
             if value is None:
                 raise UserError(f"{word} needs a value after it")
             setattr(request, "config" if word == "--config" else "out", value)
-        elif word == "--to":
-            pairs.append(f"to={next(rest, '')}")
         elif word in ("--json", "-h", "--help"):
             setattr(request, "json" if word == "--json" else "help", True)
+        elif (pair := _named(word, rest, names)) is not None:
+            pairs.append(pair)
         else:
-            known = ("-o", "--out", "--config", "--json", "--to", "--help")
-            mend = f"write it as {word.lstrip('-')}" if "=" in word else "options are written key=value"
-            raise UserError(f"unknown flag {word!r}{did_you_mean(word, known)} ({mend})")
+            options = [f"--{name.replace('_', '-')}" for name in names]
+            known = ("-o", "--out", "--config", "--json", "--help", *options)
+            flag = word.partition("=")[0]
+            raise UserError(f"unknown flag {flag!r}{did_you_mean(flag, known)}")
     request.options = config.parse_pairs(pairs)
     return request
+
+
+def _named(word: str, rest: Iterator[str], names: Collection[str]) -> str | None:
+    """An option written as a flag, as `key=value`; None where the verb has none of that name."""
+    flag, equals, value = word.partition("=")
+    key = flag.removeprefix("--").replace("-", "_")
+    if not flag.startswith("--") or key.partition(".")[0] not in names:
+        return None
+    if not equals:
+        following = next(rest, None)
+        if following is None:
+            raise UserError(f"{word} needs a value after it")
+        value = following
+    return f"{key}={value}"
 
 
 def _looks_like_option(word: str) -> bool:

@@ -6,23 +6,28 @@ import pytest
 from chatwright.corpora import store
 from chatwright.corpora.documents import Doc
 from chatwright.corpora.split import Side
-from chatwright.corpora.store import CorpusWriter, count, documents, shards, stored
+from chatwright.corpora.store import COLUMNS, ShardWriter, count, documents, shards, stored, stored_in
 from chatwright.errors import UserError
 
 SIDES: tuple[Side, Side] = ("train", "validation")
 
 
 def fill(directory: Path, number: int = 10) -> list[Doc]:
-    made = [Doc(f"id{i}", "books/", f"text {i} 文字 🙂\n" * (i % 5 + 1)) for i in range(number)]
-    with CorpusWriter(directory) as writer:
-        for index, doc in enumerate(made):
-            writer.write("validation" if index % 5 == 0 else "train", doc)
+    made = [
+        Doc(f"id{i}", "books/", f"text {i} 文字 🙂\n" * (i % 5 + 1), "zh-Hans", ("toxic", "code")[: i % 3])
+        for i in range(number)
+    ]
+    for side in SIDES:
+        with ShardWriter(directory / f"{side}-00000.parquet") as shard:
+            for index, doc in enumerate(made):
+                if (side == "validation") == (index % 5 == 0):
+                    shard.write(doc)
     return made
 
 
 def test_what_is_written_is_read_in_order(tmp_path: Path) -> None:
-    made = fill(tmp_path / "new" / "corpus")
     directory = tmp_path / "new" / "corpus"
+    made = fill(directory)
     assert sorted(path.name for path in directory.iterdir()) == [
         "train-00000.parquet",
         "validation-00000.parquet",
@@ -32,20 +37,25 @@ def test_what_is_written_is_read_in_order(tmp_path: Path) -> None:
     assert count(directory, "train") == 8
 
 
-def test_many_shards_and_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_GROUP_CHARACTERS", 100)
-    monkeypatch.setattr(store, "_SHARD_CHARACTERS", 500)
     made = fill(tmp_path, 200)
-    assert len(shards(tmp_path, "train")) > 5
+    assert pq.ParquetFile(shards(tmp_path, "train")[0]).num_row_groups > 5
     assert list(stored(tmp_path, "train")) == [doc for i, doc in enumerate(made) if i % 5]
-    assert list(stored(tmp_path, "validation")) == made[::5]
+    assert list(stored_in(shards(tmp_path, "validation")[0])) == made[::5]
     assert count(tmp_path, "train") + count(tmp_path, "validation") == 200
+
+
+def test_a_shard_may_be_empty(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path / "train-00000.parquet"):
+        pass
+    assert list(stored(tmp_path, "train")) == []
 
 
 def test_others_can_read_the_shards(tmp_path: Path) -> None:
     fill(tmp_path)
     table = pq.read_table(shards(tmp_path, "train")[0])
-    assert table.column_names == ["id", "source", "text"]
+    assert table.column_names == [*COLUMNS] == ["id", "source", "language", "marks", "text"]
 
 
 def test_the_bytes_are_the_same_each_time(tmp_path: Path) -> None:
@@ -58,10 +68,9 @@ def test_the_bytes_are_the_same_each_time(tmp_path: Path) -> None:
 
 def test_after_an_exception_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_GROUP_CHARACTERS", 10)
-    monkeypatch.setattr(store, "_SHARD_CHARACTERS", 30)
-    with pytest.raises(KeyboardInterrupt), CorpusWriter(tmp_path) as writer:
+    with pytest.raises(KeyboardInterrupt), ShardWriter(tmp_path / "train-00000.parquet") as shard:
         for number in range(9):
-            writer.write("train", Doc(str(number), "s", "text of some length"))
+            shard.write(Doc(str(number), "s", "text of some length"))
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
@@ -79,10 +88,10 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int) 
     monkeypatch.setattr(store, "_GROUP_CHARACTERS", group)
     with (
         pytest.raises(UserError, match="the disk is full; free some space"),
-        CorpusWriter(tmp_path) as writer,
+        ShardWriter(tmp_path / "train-00000.parquet") as shard,
     ):
         for number in range(3):
-            writer.write("train", Doc(str(number), "s", str(number) * 100_000))
+            shard.write(Doc(str(number), "s", str(number) * 100_000))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,8 +101,6 @@ def test_bad_directories(tmp_path: Path) -> None:
     fill(tmp_path)
     with pytest.raises(UserError, match="no side 'test'; it has train and validation"):
         list(documents(tmp_path, "test"))  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="already holds a corpus"):
-        fill(tmp_path)
     shard = shards(tmp_path, "train")[0]
     shard.write_bytes(shard.read_bytes()[:-10])
     with pytest.raises(UserError, match=r"train-00000.parquet: cannot be read .* make the corpus again"):

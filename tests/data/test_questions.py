@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from chatwright.corpora.python_docs import entries
+from chatwright.corpora.reading.python_docs import entries
 from chatwright.data import questions as maker
 from chatwright.data.questions import (
     HELD_OUT,

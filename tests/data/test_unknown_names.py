@@ -9,7 +9,7 @@ from statistics import mean
 
 import pytest
 
-from chatwright.corpora.python_docs import entries, exists
+from chatwright.corpora.reading.python_docs import entries, exists
 from chatwright.data.questions import HELD_OUT, Question, questions, training_round
 from chatwright.data.unknown_names import (
     Division,

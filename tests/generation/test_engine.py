@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from chatwright.errors import UserError
-from chatwright.generation import engine
 from chatwright.generation.engine import Generated, Vocabulary, generate, stream
+from chatwright.generation.inference import Inference
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.models.decoder import Decoder
 
@@ -72,18 +72,18 @@ def test_equal_prompts_run_once_and_are_answered_as_alone(
     model: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widths: list[int] = []
-    run = engine._Batch._run
+    prefill = Inference.prefill
 
-    def counted(batch: engine._Batch, ids_BT: Tensor, *rest: Any) -> Tensor:
+    def counted(inference: Inference, ids_BT: Tensor, *rest: Any) -> Tensor:
         widths.append(ids_BT.size(0))
-        return run(batch, ids_BT, *rest)
+        return prefill(inference, ids_BT, *rest)
 
     prompts = [[1, 2, 3, 4], [9, 2], [1, 2, 3, 4], [9, 2], [1, 2, 3, 4]]
     options = SamplingOptions(max_new_tokens=8, seed=3)
     alone = [
         generate(model, [prompt], options, ENDLESS, numbers=[row])[0] for row, prompt in enumerate(prompts)
     ]
-    monkeypatch.setattr(engine._Batch, "_run", counted)
+    monkeypatch.setattr(Inference, "prefill", counted)
     assert generate(model, prompts, options, ENDLESS) == alone
     assert widths == [2]
 

@@ -40,9 +40,9 @@ def test_logits_equal_those_of_the_whole_forward_pass(shape: dict[str, int], cut
     for size in cuts:
         end = begin + size
         if size > 1:
-            found = inference.prefill(ids[:, begin:end], torch.arange(begin, end), cache, causal(begin, end))
+            found = inference.prefill(ids[:, begin:end], cache)
         else:
-            found = inference.step(ids[:, begin], torch.tensor([begin]), cache)
+            found = inference.step(ids[:, begin], cache)
         torch.testing.assert_close(found, expected[:, end - 1], atol=1e-4, rtol=1e-4)
         begin = end
 
@@ -53,7 +53,7 @@ def test_an_untied_head_is_used() -> None:
     untied.load_state_dict({**model.state_dict(), "head.weight": torch.randn(97, 32)})
     ids = torch.tensor([[5, 6, 7]])
     inference = Inference(untied)
-    found = inference.prefill(ids, torch.arange(3), inference.cache(1, 8), causal(0, 3))
+    found = inference.prefill(ids, inference.cache(1, 8))
     torch.testing.assert_close(found, full_logits(untied, ids)[:, -1], atol=1e-4, rtol=1e-4)
 
 
@@ -73,7 +73,7 @@ def test_bfloat16_stays_near_float32(model: Decoder) -> None:
     half = random_model()
     half.compute_dtype = torch.bfloat16
     inference = Inference(half)
-    found = inference.prefill(ids, torch.arange(7), inference.cache(2, 8), causal(0, 7))
+    found = inference.prefill(ids, inference.cache(2, 8))
     assert found.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(found, full_logits(model, ids)[:, -1]).min() > 0.99
 
@@ -106,9 +106,9 @@ def test_every_decoder_sees_with_a_cache_what_it_sees_without(
     for size in cuts:
         end = begin + size
         if size > 1:
-            found = inference.prefill(ids[:, begin:end], torch.arange(begin, end), cache, causal(begin, end))
+            found = inference.prefill(ids[:, begin:end], cache)
         else:
-            found = inference.step(ids[:, begin], torch.tensor([begin]), cache)
+            found = inference.step(ids[:, begin], cache)
         if dtype == torch.float32:
             torch.testing.assert_close(found, expected[:, end - 1], atol=1e-4, rtol=1e-4)
         else:
@@ -140,9 +140,8 @@ def test_parts_of_llama_and_qwen_are_laid_out_and_others_are_not() -> None:
 
 def test_the_general_way_copies_no_float32_weight_and_follows_nothing_that_is_cast() -> None:
     model = lively(Decoder(DECODERS["gpt2"])).eval()
-    shared = Plain(model)._model.embedding.weight
+    shared = Plain(model, torch.float32)._model.embedding.weight
     assert shared.data_ptr() == model.embedding.weight.data_ptr()
-    model.compute_dtype = torch.bfloat16
-    cast = Plain(model)._model.blocks[0]
+    cast = Plain(model, torch.bfloat16)._model.blocks[0]
     assert cast.attention.query.weight.dtype == torch.bfloat16
     assert cast.attention_norm.weight.dtype == torch.float32

@@ -125,3 +125,10 @@ def test_logprobs_are_of_the_full_distribution_at_the_temperature() -> None:
 def test_values_out_of_range_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(UserError, match=field):
         SamplingOptions(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [1e-7, 1e-38, 1e-300])
+def test_a_temperature_that_would_overflow_is_greedy(temperature: float) -> None:
+    options = SamplingOptions(temperature=temperature)
+    assert options.is_greedy and options == SamplingOptions(temperature=0.0)
+    assert not SamplingOptions(temperature=1e-3).is_greedy

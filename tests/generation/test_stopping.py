@@ -52,3 +52,16 @@ def test_tokens_become_whole_characters(tokenizer: Tokenizer) -> None:
     assert "\ufffd" not in "".join(pieces)
     assert "".join(pieces) + writer.flush() == "naïve 🙂 你好，"
     assert writer.stopped
+
+
+def test_a_reply_cut_in_the_middle_of_a_character_ends_before_it(tokenizer: Tokenizer) -> None:
+    """The limit of tokens may fall anywhere; half a character is no text, and less a text to train on."""
+    ids = [_byte(tokenizer, byte) for byte in "ok 🙂".encode()]
+    writer = TextWriter(tokenizer)
+    assert "".join(map(writer.feed, ids[:-1])) + writer.flush() == "ok "
+    whole = TextWriter(tokenizer)
+    assert "".join(map(whole.feed, ids)) + whole.flush() == "ok 🙂"
+
+
+def _byte(tokenizer: Tokenizer, byte: int) -> int:
+    return next(index for index in range(300) if tokenizer.decode_bytes([index]) == bytes([byte]))

@@ -125,12 +125,12 @@ class Table(Decoder, Inference):
     def cache(self, rows: int, capacity: int) -> Any:
         return _Written(rows)
 
-    def prefill(self, ids_BT: Tensor, positions: Tensor, cache: Any, mask: Tensor) -> Tensor:
+    def prefill(self, ids_BT: Tensor, cache: Any, starts_B: Any = None, is_wanted: bool = True) -> Tensor:
         cache.append(ids_BT)
         return self(cache.ids, outputs=("logits",))["logits"][:, -1]
 
-    def step(self, ids_B: Tensor, positions: Tensor, cache: Any, seen_BS: Tensor | None = None) -> Tensor:
-        return self.prefill(ids_B[:, None], positions, cache, positions)
+    def step(self, ids_B: Tensor, cache: Any, starts_B: Any = None) -> Tensor:
+        return self.prefill(ids_B[:, None], cache)
 
 
 class ValueTable(Root):

@@ -12,7 +12,7 @@ import torch
 import chatwright as cw
 from chatwright.errors import UserError
 from chatwright.files import cpp_compiler
-from chatwright.generation.native import NativeStep
+from chatwright.generation.native import Native
 from chatwright.models.interop.files import load_model
 from chatwright.runs import Run
 from chatwright.tokenization.tokenizer import Tokenizer
@@ -137,8 +137,8 @@ def test_a_run_continues_and_chats(journey: Journey, capsys: pytest.CaptureFixtu
 @pytest.mark.skipif(cpp_compiler() is None, reason="no C++ compiler")
 def test_compiled_decoding_writes_the_same(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
-    step = NativeStep.__call__
-    monkeypatch.setattr(NativeStep, "__call__", lambda *given: used.append(1) or step(*given))
+    step = Native.step
+    monkeypatch.setattr(Native, "step", lambda *given: used.append(1) or step(*given))
     greedy = {"max_new_tokens": 12, "temperature": 0}
     plain = cw.generate(journey.base, "The cat", **greedy)["completions"]
     assert not used

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import chatwright as cw
-from chatwright.corpora.python_docs import entries, exists
+from chatwright.corpora.reading.python_docs import entries, exists
 from chatwright.corpora.store import stored
 from chatwright.data import questions as maker
 from chatwright.data.unknown_names import PromptRow

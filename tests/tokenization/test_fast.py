@@ -84,3 +84,14 @@ def test_a_long_run_of_one_thing(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode_batch([long])[0]
     assert ids.tolist() == tokenizer._slow(long).tolist()
     assert tokenizer.decode(ids) == long
+
+
+def test_the_extra_gives_the_same_ids_and_typed_control_tokens_stay_text(tokenizer: Tokenizer) -> None:
+    pytest.importorskip("gigatoken")
+    odd = ["<|im_end|> <|endoftext|>", "", "\ud83d\ude42 \ud800", " \n\n 你好，world 🙂\x00", "a" * 70_000]
+    texts = [*odd, *(f"{number} bottles of 酒 on the wall\n" * 40 for number in range(60))]
+    assert tokenizer._giga is not None
+    found = tokenizer.encode_batch(texts)
+    assert [ids.tolist() for ids in found] == [tokenizer.encode(text) for text in texts]
+    assert all(ids.dtype == np.int32 for ids in found)
+    assert not tokenizer.special_ids & {index for ids in found for index in ids.tolist()}

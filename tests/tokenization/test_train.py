@@ -102,3 +102,77 @@ def test_alphabet_covers_every_byte_once() -> None:
     assert sorted(character_bytes().values()) == list(range(256))
     assert bytes_of("ĠaĊ") == b" a\n"
     assert bytes_of("▁") is None
+
+
+OTHERS = ("unigram", "wordpiece", "bytes")
+SIZES = {"unigram": 412, "wordpiece": 300}
+MIXED = "The daro and 第1个数 🙂!\n\tdef f(): pass"
+
+
+def of(algorithm: str, **more: object) -> Tokenizer:
+    size = {"vocab_size": SIZES[algorithm]} if algorithm in SIZES else {}
+    return Tokenizer(train_tokenizer(TEXTS, TokenizerOptions(algorithm=algorithm, **{**size, **more})))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("algorithm", OTHERS)
+def test_every_kind_has_its_size_and_the_control_tokens_last(algorithm: str) -> None:
+    tokenizer = of(algorithm)
+    size = SIZES.get(algorithm, 256 + len(SPECIAL_TOKENS))
+    assert tokenizer.vocab_size == size
+    first = size - len(SPECIAL_TOKENS)
+    assert [tokenizer.id_of(token) for token in SPECIAL_TOKENS] == list(range(first, size))
+    assert of(algorithm).digest == tokenizer.digest
+    typed = tokenizer.encode("<|im_end|> [UNK]")
+    assert not {tokenizer.id_of(token) for token in SPECIAL_TOKENS} & set(typed), "typed text stays text"
+
+
+@pytest.mark.parametrize("algorithm", ["unigram", "bytes"])
+def test_bytes_forget_nothing(algorithm: str) -> None:
+    tokenizer = of(algorithm)
+    ids = tokenizer.encode(MIXED)
+    assert tokenizer.decode(ids) == MIXED
+    assert sum(tokenizer.token_bytes[ids]) == len(MIXED.encode())
+    assert tokenizer.encode_batch([MIXED, ""])[0].tolist() == ids
+
+
+def test_a_byte_is_a_token() -> None:
+    tokenizer = of("bytes")
+    assert len(tokenizer.encode(MIXED)) == len(MIXED.encode())
+    with pytest.raises(UserError, match="algorithm=bytes has 391 tokens always"):
+        of("bytes", vocab_size=1000)
+
+
+def test_a_unigram_cut_is_the_likeliest_one() -> None:
+    """Of all ways to write a word with pieces, the one with the highest sum of log-probabilities."""
+    tokenizer = of("unigram")
+    model = json.loads(train_tokenizer(TEXTS, TokenizerOptions("unigram", vocab_size=412)).to_str())["model"]
+    scores = dict(model["vocab"])
+    word = "bareodaro"
+    best = [0.0] + [float("-inf")] * len(word)
+    for end in range(1, len(word) + 1):
+        for start in range(end):
+            if word[start:end] in scores:
+                best[end] = max(best[end], best[start] + scores[word[start:end]])
+    pieces = [tokenizer.decode([index]) for index in tokenizer.encode(word)]
+    assert "".join(pieces) == word
+    assert sum(scores[piece] for piece in pieces) == pytest.approx(best[-1])
+
+
+def test_word_pieces_are_words_and_their_endings() -> None:
+    tokenizer = of("wordpiece")
+    assert tokenizer.decode(tokenizer.encode("第1个数")) == "第 1 个 数", "a character each"
+    ids = tokenizer.encode("bar is not bareon")
+    assert tokenizer.decode(ids) == "bar is not bareon"
+    assert tokenizer._backend.encode("bareon").tokens[0].startswith("b")
+    assert all(piece.startswith("##") for piece in tokenizer._backend.encode("bareon").tokens[1:])
+    assert tokenizer.encode("☃") == [tokenizer.id_of("[UNK]")]
+    assert of("wordpiece", lowercase=True).encode("BAR") == tokenizer.encode("bar")
+    with pytest.raises(UserError, match="lowercase=yes goes with algorithm=wordpiece"):
+        of("bpe", lowercase=True)
+
+
+@pytest.mark.parametrize("algorithm", ["unigram", "wordpiece"])
+def test_a_corpus_that_cannot_fill_the_vocabulary_is_named(algorithm: str) -> None:
+    with pytest.raises(VocabularyTooLarge) as caught:
+        of(algorithm, vocab_size=50_000)
+    assert of(algorithm, vocab_size=caught.value.largest).vocab_size == caught.value.largest

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from chatwright.corpora.documents import Doc, digest
 from chatwright.errors import UserError
 
 Side: TypeAlias = Literal["train", "validation"]
 SIDES: tuple[Side, Side] = ("train", "validation")
+TRAIN, VALIDATION, CUT = 0, 1, 2
+"""The sides as numbers; of a document that is cut the head is for training and the tail for validation."""
+
+Array: TypeAlias = npt.NDArray[Any]
+
 
 _LONG = 1 << 16
 _TAIL = 0.1
@@ -24,73 +31,28 @@ def position(text: str, seed: int) -> float:
     return (int.from_bytes(key, "big") >> 11) / 2**53
 
 
-def split(documents: Iterator[Doc], fraction: float, seed: int) -> Iterator[tuple[Side, Doc]]:
-    """Put each document on a side: validation where its position is below `fraction`. Neither stays empty.
+def sides(places: Array, characters: Array, fraction: float) -> tuple[Array, float]:
+    """The side of each document: VALIDATION where its place is below `fraction`. Neither side stays empty.
 
-    Equal texts fall on one side, and adding documents moves no others, but for one: as long as all are on
-    one side, the document nearest to the other is held back, and is given to it at the end. If that is the
-    only document, or longer than 65,536 characters and a tenth of the corpus, only its last part is
-    validation: a shelf of three books does not lose one.
-
-    Raises UserError where all the text is less than two characters.
+    `places` and `characters` (float64 and int64, one for each document, in order) are what `position` gives and
+    the lengths. Equal texts fall on one side, and adding documents moves no others, but for this: where all are
+    on one side, the text nearest to the other goes over to it. If that is the only text, or longer than 65,536
+    characters and a tenth of the corpus, it is CUT instead, and only its last part is validation: a shelf of
+    three books does not lose one. Also returns the share of a text that `cut` leaves to training.
     """
-    held = _Held()
-    mixed = False
-    for doc in documents:
-        place = position(doc.text, seed)
-        side: Side = "validation" if place < fraction else "train"
-        if mixed or held.is_of_other(side):
-            yield from held.release()
-            mixed = True
-            yield side, doc
-        else:
-            yield from ((side, kept) for kept in held.take(doc, place, side))
-    yield from held.end()
-
-
-class _Held:
-    """The documents (equal texts together) that would change sides first, and how much text went by."""
-
-    def __init__(self) -> None:
-        self.side: Side = "train"
-        self._documents: list[Doc] = []
-        self._place = 0.0
-        self._passed = 0
-
-    def is_of_other(self, side: Side) -> bool:
-        return bool(self._documents) and side != self.side
-
-    def take(self, doc: Doc, place: float, side: Side) -> list[Doc]:
-        """Hold `doc` or pass it; what is passed is returned."""
-        self.side = side
-        nearer = place < self._place if side == "train" else place > self._place
-        if self._documents and place == self._place:
-            self._documents.append(replace(doc, text=self._documents[0].text))
-            return []
-        if self._documents and not nearer:
-            self._passed += len(doc.text)
-            return [doc]
-        passed, self._documents, self._place = self._documents, [doc], place
-        self._passed += sum(len(kept.text) for kept in passed)
-        return passed
-
-    def release(self) -> Iterator[tuple[Side, Doc]]:
-        """Let what is held go to its own side."""
-        while self._documents:
-            yield self.side, self._documents.pop(0)
-
-    def end(self) -> Iterator[tuple[Side, Doc]]:
-        """Give what is held to the other side; where that is too much, only its last part to validation."""
-        other: Side = "validation" if self.side == "train" else "train"
-        for doc in self._documents:
-            total = self._passed + len(doc.text)
-            long = other == "validation" and len(doc.text) > max(_LONG, _TAIL * total)
-            if self._passed and not long:
-                yield other, doc
-                continue
-            head, tail = cut(doc, 1 - min(0.5, _TAIL * total / len(doc.text)))
-            yield "train", head
-            yield "validation", tail
+    found = np.where(places < fraction, VALIDATION, TRAIN).astype(np.int8)
+    if not len(found) or (found != found[0]).any():
+        return found, 1 - _TAIL
+    is_train = bool(found[0] == TRAIN)
+    nearest = places == (places.min() if is_train else places.max())
+    length = int(characters[nearest][0])
+    total = int(characters[~nearest].sum()) + length
+    long = is_train and length > max(_LONG, _TAIL * total)
+    if nearest.all() or long:
+        found[nearest] = CUT
+        return found, 1 - min(0.5, _TAIL * total / length)
+    found[nearest] = VALIDATION if is_train else TRAIN
+    return found, 1 - _TAIL
 
 
 def cut(doc: Doc, share: float = 1 - _TAIL) -> tuple[Doc, Doc]:

@@ -1,8 +1,7 @@
-"""The corpus on disk: Parquet shards with the columns `id`, `source` and `text`, one series for each side."""
+"""The corpus on disk: Parquet shards with the columns of `COLUMNS`, one series for each side."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -10,113 +9,93 @@ from typing import Any, Self
 from chatwright.corpora.documents import Doc
 from chatwright.corpora.split import SIDES, Side
 from chatwright.errors import UserError
-from chatwright.files import aside_of, writing
+from chatwright.files import aside_of, sync_file, writing
 
-_SHARD_CHARACTERS = 1 << 26
 _GROUP_CHARACTERS = 1 << 22
 _GROUP_DOCUMENTS = 1 << 14
-_COLUMNS = ("id", "source", "text")
+_READ_DOCUMENTS = 1024
+COLUMNS = ("id", "source", "language", "marks", "text")
+"""The columns of a shard."""
+
+_FIELDS = ("id", "source", "text", "language", "marks")
 
 
-class CorpusWriter:
-    """Writes documents to shards, in order. A context manager: after an exception no shard is left.
+class ShardWriter:
+    """Writes documents, in order, to one Parquet file. A context manager: after an exception no file is left.
 
-    Memory is one row group (about 4 M characters) a side. A shard holds about 64 M characters: 64 MB of
-    English, 190 MB of Chinese.
+    Memory is one row group, about 4 M characters.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._series = {side: _Series(directory, side) for side in SIDES}
+    def __init__(self, path: Path) -> None:
+        self._path, self._aside = path, aside_of(path)
+        self._pending: list[Doc] = []
+        self._characters = 0
+        self._writer: Any = None
 
-    def write(self, side: Side, doc: Doc) -> None:
-        self._series[side].write(doc)
+    def write(self, doc: Doc) -> None:
+        self._pending.append(doc)
+        self._characters += len(doc.text)
+        if self._characters >= _GROUP_CHARACTERS or len(self._pending) >= _GROUP_DOCUMENTS:
+            self._flush()
 
     def __enter__(self) -> Self:
-        with writing(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
-        if shards(self.directory, "train") or shards(self.directory, "validation"):
-            raise UserError(f"{self.directory} already holds a corpus; give a new directory")
+        import pyarrow.parquet as pq
+
+        # The indices of a dictionary page are written in order of first sight: the same rows, the same bytes.
+        settings = {
+            "compression": "zstd",
+            "use_dictionary": ["source", "language"],
+            "write_statistics": False,
+        }
+        with writing(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._writer = pq.ParquetWriter(self._aside, _schema(), **settings)
+            except OSError:
+                self._aside.unlink(missing_ok=True)
+                raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         done = False
         try:
             if kind is None:
-                for series in self._series.values():
-                    series.close()
+                self._flush()
+                with writing(self._path):
+                    self._writer.close()
+                    sync_file(self._aside)
+                    self._aside.replace(self._path)
                 done = True
         finally:
             if not done:
-                for series in self._series.values():
-                    series.remove()
+                self._remove()
 
-
-class _Series:
-    """The shards of one side."""
-
-    def __init__(self, directory: Path, side: Side) -> None:
-        self._directory, self._side = directory, side
-        self._pending: list[Doc] = []
-        self._pending_characters = self._shard_characters = 0
-        self._writer: Any = None
-        self._path: Path | None = None
-        self._finished: list[Path] = []
-
-    def write(self, doc: Doc) -> None:
-        self._pending.append(doc)
-        self._pending_characters += len(doc.text)
-        if self._pending_characters >= _GROUP_CHARACTERS or len(self._pending) >= _GROUP_DOCUMENTS:
-            self._flush()
-            if self._shard_characters >= _SHARD_CHARACTERS:
-                self._finish_shard()
-
-    def close(self) -> None:
-        if self._pending:
-            self._flush()
-        self._finish_shard()
-
-    def remove(self) -> None:
-        """Take away all that was written."""
-        if self._writer is not None:
-            # Closing writes the footer, which fails again on the full disk that brought us here.
-            try:
-                self._writer.close()
-            except OSError:
-                self._writer.is_open = False
-        for path in [*self._finished, *([aside_of(self._path)] if self._path else [])]:
-            path.unlink(missing_ok=True)
+    def _remove(self) -> None:
+        # Closing writes the footer, which fails again on the full disk that brought us here.
+        try:
+            self._writer.close()
+        except OSError:
+            self._writer.is_open = False
+        self._aside.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         import pyarrow as pa
 
-        values = [[getattr(doc, name) for doc in self._pending] for name in _COLUMNS]
-        table = pa.table([pa.array(column, pa.string()) for column in values], list(_COLUMNS))
-        with writing(self._directory):
-            if self._writer is None:
-                self._open(table.schema)
-            self._writer.write_table(table, row_group_size=len(self._pending))
-        self._shard_characters += self._pending_characters
-        self._pending, self._pending_characters = [], 0
+        if self._pending:
+            columns = [[getattr(doc, name) for doc in self._pending] for name in COLUMNS]
+            table = pa.table(
+                [pa.array(c, f.type) for c, f in zip(columns, _schema(), strict=True)], _schema()
+            )
+            with writing(self._path):
+                self._writer.write_table(table, row_group_size=len(self._pending))
+        self._pending, self._characters = [], 0
 
-    def _open(self, schema: Any) -> None:
-        import pyarrow.parquet as pq
 
-        self._path = self._directory / f"{self._side}-{len(self._finished):05d}.parquet"
-        settings = {"compression": "zstd", "use_dictionary": ["source"], "write_statistics": False}
-        self._writer = pq.ParquetWriter(aside_of(self._path), schema, **settings)
+def _schema() -> Any:
+    import pyarrow as pa
 
-    def _finish_shard(self) -> None:
-        if self._writer is None or self._path is None:
-            return
-        aside = aside_of(self._path)
-        with writing(self._directory):
-            self._writer.close()
-            with aside.open("rb+") as file:
-                os.fsync(file.fileno())
-            aside.replace(self._path)
-        self._finished.append(self._path)
-        self._writer, self._path, self._shard_characters = None, None, 0
+    kinds = {"marks": pa.list_(pa.string())}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
 
 
 def shards(directory: str | Path, side: Side) -> list[Path]:
@@ -130,8 +109,13 @@ def documents(directory: str | Path, side: Side) -> Iterator[str]:
 
 
 def stored(directory: str | Path, side: Side) -> Iterator[Doc]:
-    """Like `documents`, with their ids and sources."""
-    return _stored(directory, side, list(_COLUMNS))
+    """Like `documents`, with their ids, inputs, languages and marks."""
+    return _stored(directory, side, list(COLUMNS))
+
+
+def stored_in(path: Path) -> Iterator[Doc]:
+    """The documents of one shard."""
+    return _stored_in(path, list(COLUMNS))
 
 
 def count(directory: str | Path, side: Side) -> int:
@@ -140,11 +124,17 @@ def count(directory: str | Path, side: Side) -> int:
 
 
 def _stored(directory: str | Path, side: Side, columns: list[str]) -> Iterator[Doc]:
-    empty = dict.fromkeys(_COLUMNS, "")
     for path in _existing(directory, side):
-        file = _open_shard(path)
-        for batch in file.iter_batches(1024, columns=columns):
-            yield from (Doc(**{**empty, **row}) for row in batch.to_pylist())
+        yield from _stored_in(path, columns)
+
+
+def _stored_in(path: Path, columns: list[str]) -> Iterator[Doc]:
+    empty = {name: [""] for name in COLUMNS} | {"marks": [()]}
+    for batch in _open_shard(path).iter_batches(_READ_DOCUMENTS, columns=columns):
+        found = batch.to_pydict()
+        values = (found.get(name) or empty[name] * len(batch) for name in _FIELDS)
+        rows = zip(*values, strict=True)
+        yield from (Doc(i, s, text, lang, tuple(marks)) for i, s, text, lang, marks in rows)
 
 
 def _existing(directory: str | Path, side: Side) -> list[Path]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chatwright.corpora.documents import Tally
-from chatwright.corpora.raw import PARQUET, ROW_TYPES, kind
-from chatwright.corpora.rows import rows
+from chatwright.corpora.reading.raw import PARQUET, ROW_TYPES, kind
+from chatwright.corpora.reading.rows import rows
 from chatwright.data.formats import SkipRow, chat_of
 from chatwright.data.records import Chat
 from chatwright.errors import UserError

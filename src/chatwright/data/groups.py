@@ -71,11 +71,12 @@ class Group:
 
 
 def by_prompt(replies: Iterable[Reply]) -> list[Group]:
-    """Groups of the replies that have one prompt, in the order of their first."""
+    """Groups of the replies that have one prompt and share a row, in the order of the prompts' first. Such replies need not
+    be learnt from together, so more than a row holds are several groups."""
     found: dict[tuple[int, bytes], list[Reply]] = {}
     for reply in replies:
         found.setdefault((reply.start, reply.ids[: reply.start].tobytes()), []).append(reply)
-    return [Group(tuple(together)) for together in found.values()]
+    return [Group(row) for together in found.values() for row in Group(tuple(together)).rows()]
 
 
 def row_length(row: Sequence[Reply]) -> int:

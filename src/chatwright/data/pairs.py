@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatwright.corpora.documents import Tally, encodable
-from chatwright.corpora.raw import FileError, chunks, kind
-from chatwright.corpora.rows import rows
+from chatwright.corpora.reading.raw import FileError, chunks, kind
+from chatwright.corpora.reading.rows import rows
 from chatwright.data.chats import chain_files
 from chatwright.data.formats import Row, SkipRow
 from chatwright.errors import UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatwright.corpora.documents import Tally
-from chatwright.corpora.rows import rows
+from chatwright.corpora.reading.rows import rows
 from chatwright.data.chats import chain_files
 from chatwright.data.formats import Row, SkipRow
 from chatwright.data.preference_formats import COMPARISONS, LABELLED, PROMPTS, format_of, number_of

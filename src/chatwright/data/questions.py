@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypedDict
 
-from chatwright.corpora.python_docs import Entry
+from chatwright.corpora.reading.python_docs import Entry
 
 # A call as documentation writes it, up to its parenthesis: `chain(*iterables)`, `class Fraction(...)`.
 _CALL = re.compile(r"(?:class |async |await )?[\w.*]+\(")

@@ -224,14 +224,7 @@ class _Batch:
         return "length" if len(row.ids) >= row.room else None
 
     def _decode(self, last_B: Tensor) -> Tensor:
-        slot = self._cache.length
-        if self._starts is None:
-            positions = torch.full((1,), slot, device=last_B.device)
-            return self._inference.step(last_B, positions, self._cache)
-        # Rows that are finished but not yet gone may run past the context; nobody reads them.
-        positions = (slot - self._starts).clamp(max=self._inference.options.context - 1)
-        seen_BS = torch.arange(slot + 1, device=last_B.device) >= self._starts[:, None]
-        return self._inference.step(last_B, positions, self._cache, seen_BS)
+        return self._inference.step(last_B, self._cache, self._starts)
 
     def _prefill(self) -> Tensor:
         """Run the prompts, shorter ones after empty slots: equal ones once, and what all begin with once."""
@@ -244,27 +237,17 @@ class _Batch:
         starts_B = torch.tensor(starts, device=device) if any(starts) else None
         shared = _shared_beginning(ids_BT) if starts_B is None and len(order) > 1 else 0
         for begin in range(0, shared, _CHUNK):
-            self._run(ids_BT[:1, begin : min(begin + _CHUNK, shared)], begin, None)
+            chunk = ids_BT[:1, begin : min(begin + _CHUNK, shared)]
+            self._inference.prefill(chunk, self._cache, is_wanted=False)
         self._cache.keep(torch.zeros(len(order), dtype=torch.long, device=device))
         for begin in range(shared, self._longest, _CHUNK):
-            logits_BV = self._run(ids_BT[:, begin : begin + _CHUNK], begin, starts_B)
+            chunk, is_last = ids_BT[:, begin : begin + _CHUNK], begin + _CHUNK >= self._longest
+            logits_BV = self._inference.prefill(chunk, self._cache, starts_B, is_last)
         if len(order) < len(prompts):
             place_B = torch.tensor([order[prompt] for prompt in prompts], device=device)
             self._cache.keep(place_B)
             logits_BV = logits_BV[place_B]
         return logits_BV
-
-    def _run(self, ids_BT: Tensor, begin: int, starts_B: Tensor | None) -> Tensor:
-        slots = torch.arange(begin + ids_BT.size(1), device=ids_BT.device)
-        queries = slots[begin:]
-        mask = slots <= queries[:, None]
-        if starts_B is None:
-            return self._inference.prefill(ids_BT, queries, self._cache, mask)
-        # An empty slot sees itself: a row of the mask that is all false would give NaN.
-        own = slots == queries[:, None]
-        mask = (mask & (slots >= starts_B[:, None, None])) | own
-        positions = (queries - starts_B[:, None]).clamp(min=0)
-        return self._inference.prefill(ids_BT, positions, self._cache, mask)
 
     def _keep(self, active: Sequence[int]) -> None:
         self._rows = [self._rows[place] for place in active]

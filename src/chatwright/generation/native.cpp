@@ -1,46 +1,49 @@
-// One decoding step in float32: `Prepared.step` as one function, all of it in one team of threads.
+// Decoders on the processor: some tokens of some sequences as one function, all of it in one team of threads.
 //
-// A matrix comes in panels of LANES outputs, [panel, input, LANES]: read in order, once a step, for as many rows as the
-// registers hold. RMSNorm without its weight is a factor a row, so it goes behind the product.
+// Every token is a row of its own, whether it is the next of a reply or one of many of a prompt: it writes its key and its
+// value to its sequence's cache, and sees what stands there up to itself. What a row gives does not depend on the others.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
+#include "attention.h"
+#include "products.h"
+
+extern "C" {
+
+struct Layer {
+    Matrix qkv, output, gate, up, down;  // gate without outputs: a plain feed-forward part
+    const float *attention_norm, *attention_shift, *feed_norm, *feed_shift;  // [W]; no shift: RMSNorm
+    const float *query_norm, *key_norm;                                      // [D], or null
+    Int band;                                                                // nearest slots that are seen; 0: all
+};
+
+struct Model {
+    Int layers, width, heads, kv_heads, head_dim, feed_forward, threads;
+    Int norm_after, exact_gelu, half_cache;
+    float eps;
+    Matrix head;
+    const float *norm, *shift;       // the last norm's, or null where there is none
+    const float *cos, *sin;          // [context, D], or null
+    const void* embedding;           // [V, W], bfloat16 where half_embedding, else float32
+    Int half_embedding;
+    const float* places;             // [context, W], or null
+    const Layer* layer;
+};
+
+// A token: it stands in `slot` and sees from `first` on. Its caches, of the first layer: head k begins at k · capacity · D,
+// and the next layer's `stride` numbers later; the capacity is a whole number of tiles. `result`: its line of the logits, or -1.
+struct Row {
+    Int id, position, first, slot, capacity, stride;
+    void *keys, *values;
+    Int result;
+};
+
+struct Step {
+    Int rows;
+    const Row* row;
+    float* logits;  // [results, V]
+};
+}
 
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int BYTES = 64, MOST_ROWS = 8;
-#elif defined(__AVX__)
-constexpr int BYTES = 32, MOST_ROWS = 2;
-#else
-constexpr int BYTES = 16, MOST_ROWS = 1;
-#endif
-constexpr int LANES = 32, WIDE = BYTES / 4, PARTS = LANES / WIDE;
-typedef float Vector __attribute__((vector_size(BYTES), aligned(4), may_alias));
-using Int = int64_t;
-// Floats to fetch ahead: the processor's own prefetching stops at every page.
-constexpr Int AHEAD = 1024;
-
-// exp to float precision, in a form that compilers turn into vector code (Cephes' polynomial).
-inline float exponential(float x) {
-    x = std::min(std::max(x, -87.0f), 88.0f);
-    const float n = std::floor(x * 1.44269504f + 0.5f);
-    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, sizeof power);
-    return p * power;
-}
 
 inline float dot(const float* a, const float* b, Int size) {
     float sum = 0;
@@ -49,192 +52,230 @@ inline float dot(const float* a, const float* b, Int size) {
     return sum;
 }
 
-// 1 / √(Σx² + width·eps)
-inline float norm_factor(const float* x, Int width, float eps) {
-    return 1.0f / std::sqrt(dot(x, x, width) + width * eps);
+inline float silu(float x) { return x / (1.0f + exponential(-x)); }
+
+inline float gelu_tanh(float x) {
+    // tanh(y) = 1 − 2 / (e^2y + 1)
+    const float twice = 1.59576912f * (x + 0.044715f * x * x * x);
+    return x * (1.0f - 1.0f / (exponential(twice) + 1.0f));
 }
 
-// Rows of x, [rows, inputs], times one panel: out [rows, LANES].
-template <int ROWS>
-void times_panel(const float* x, const float* panel, Int rows, Int inputs, float* out) {
-    for (; rows >= ROWS; rows -= ROWS, x += ROWS * inputs, out += ROWS * LANES) {
-        Vector sums[ROWS][PARTS] = {};
-        for (Int i = 0; i < inputs; ++i) {
-            const Vector* weights = reinterpret_cast<const Vector*>(panel + i * LANES);
-            for (int line = 0; line < LANES; line += 16) __builtin_prefetch(panel + i * LANES + AHEAD + line);
-#pragma GCC unroll 8
-            for (int row = 0; row < ROWS; ++row)
-#pragma GCC unroll 8
-                for (int part = 0; part < PARTS; ++part) sums[row][part] += weights[part] * x[row * inputs + i];
-        }
-        Vector* to = reinterpret_cast<Vector*>(out);
-#pragma GCC unroll 8
-        for (int row = 0; row < ROWS; ++row)
-#pragma GCC unroll 8
-            for (int part = 0; part < PARTS; ++part) to[row * PARTS + part] = sums[row][part];
-    }
-    if constexpr (ROWS > 1)
-        if (rows) times_panel<ROWS / 2>(x, panel, rows, inputs, out);
-}
-
-}  // namespace
-
-extern "C" {
-
-struct Layer {
-    const float *qkv, *bias, *output, *gate, *up, *down;  // panels; bias: of qkv, or null
-    const float *straight, *crossed;                      // [J, D]: head norms' weights for `turn`, J = H + K
-};
-
-struct Model {
-    Int layers, width, heads, kv_heads, head_dim, feed_forward, vocab_size, threads, normed_heads;
-    float eps;
-    const float *embedding, *head;  // [V, W]; panels
-    const float *cos, *sin;         // [context, D]
-    const Layer* layer;
-};
-
-struct Step {
-    Int rows, slots, capacity, positions_stride;  // slots: in use, with the new one; stride 0: one position for all
-    const Int *ids, *positions;
-    const unsigned char* seen;  // [B, slots], or null where all is seen
-    float *const *keys, *const *values;  // for each layer [B, K, capacity, D]
-    float* logits;                       // [B, V]
-};
-}
-
-namespace {
+inline float gelu_exact(float x) { return 0.5f * x * (1.0f + std::erf(x * 0.70710678f)); }
 
 // The step's intermediate results, and what all the threads of the team do with them.
 struct Work {
     const Model& m;
     const Step& s;
-    Int qkv_width = (m.heads + 2 * m.kv_heads) * m.head_dim;
+    Int qkv_width = (m.heads + 2 * m.kv_heads) * m.head_dim, mixed_width = m.heads * m.head_dim;
     std::vector<float> x = std::vector<float>(s.rows * m.width);
     std::vector<float> qkv = std::vector<float>(s.rows * qkv_width);
-    std::vector<float> mixed = std::vector<float>(s.rows * m.heads * m.head_dim);
+    std::vector<float> mixed = std::vector<float>(s.rows * mixed_width);
     std::vector<float> hidden = std::vector<float>(s.rows * m.feed_forward);
+    Room room = Room(s.rows, std::max({m.width, m.heads * m.head_dim, m.feed_forward}));
 
-    void norm_factors(std::vector<float>& factors) const {
-        for (Int b = 0; b < s.rows; ++b) factors[b] = norm_factor(&x[b * m.width], m.width, m.eps);
+    void run() {
+        embed();
+        for (Int index = 0; index < m.layers; ++index) {
+            const Layer& layer = m.layer[index];
+            product(normed(m.norm_after ? nullptr : layer.attention_norm, layer.attention_shift, layer.qkv.kind), layer.qkv,
+                    qkv.data(), false);
+            if (m.half_cache)
+                attend<uint16_t>(index, layer);
+            else
+                attend<float>(index, layer);
+            product(taken(mixed.data(), mixed_width, layer.output.kind), layer.output, x.data(), true);
+            if (m.norm_after) norm_in_place(layer.attention_norm, layer.attention_shift);
+            feed(normed(m.norm_after ? nullptr : layer.feed_norm, layer.feed_shift, layer.up.kind), layer);
+            product(taken(hidden.data(), m.feed_forward, layer.down.kind), layer.down, x.data(), true);
+            if (m.norm_after) norm_in_place(layer.feed_norm, layer.feed_shift);
+        }
+        results();
     }
 
-    // out = factor · (in × matrix), or out += in × matrix where there are no factors.
-    void product(const float* in, Int inputs, const float* matrix, Int outputs, float* out, const float* factors) const {
+    void embed() {
+#pragma omp for schedule(static)
+        for (Int b = 0; b < s.rows; ++b) {
+            float* to = &x[b * m.width];
+            const Int from = s.row[b].id * m.width;
+            for (Int i = 0; i < m.width; ++i)
+                to[i] = m.half_embedding ? widened(static_cast<const uint16_t*>(m.embedding)[from + i])
+                                         : static_cast<const float*>(m.embedding)[from + i];
+            if (m.places)
+                for (Int i = 0; i < m.width; ++i) to[i] += m.places[s.row[b].position * m.width + i];
+        }
+    }
+
+    // RMSNorm, or LayerNorm where there is a shift.
+    void norm(const float* from, const float* weight, const float* shift, float* to) const {
+        float mean = 0;
+        if (shift) {
+#pragma omp simd reduction(+ : mean)
+            for (Int i = 0; i < m.width; ++i) mean += from[i];
+            mean /= m.width;
+        }
+        float square = 0;
+#pragma omp simd reduction(+ : square)
+        for (Int i = 0; i < m.width; ++i) square += (from[i] - mean) * (from[i] - mean);
+        const float factor = 1.0f / std::sqrt(square / m.width + m.eps);
+        if (shift)
+            for (Int i = 0; i < m.width; ++i) to[i] = (from[i] - mean) * factor * weight[i] + shift[i];
+        else
+            for (Int i = 0; i < m.width; ++i) to[i] = from[i] * factor * weight[i];
+    }
+
+    void norm_in_place(const float* weight, const float* shift) {
+#pragma omp for schedule(static)
+        for (Int b = 0; b < s.rows; ++b) norm(&x[b * m.width], weight, shift, &x[b * m.width]);
+    }
+
+    // The inputs of a product: x, normed where there is a weight.
+    Inputs normed(const float* weight, const float* shift, Int kind) {
+        if (!weight) return taken(x.data(), m.width, kind);
+        const Inputs in(room, m.width, kind);
+#pragma omp for schedule(static)
+        for (Int b = 0; b < s.rows; ++b) {
+            norm(&x[b * m.width], weight, shift, in.row(b));
+            in.finish(b);
+        }
+        return in;
+    }
+
+    // The inputs of a product: these.
+    Inputs taken(const float* from, Int width, Int kind) {
+        const Inputs in(room, width, kind);
+#pragma omp for schedule(static)
+        for (Int b = 0; b < s.rows; ++b) {
+            std::copy_n(from + b * width, width, in.row(b));
+            in.finish(b);
+        }
+        return in;
+    }
+
+    // out = in × matrix + bias, or added to what is there.
+    void product(const Inputs& in, const Matrix& matrix, float* out, bool added) const {
         std::vector<float> found(s.rows * LANES);
 #pragma omp for schedule(static)
-        for (Int begin = 0; begin < outputs; begin += LANES) {
-            times_panel<MOST_ROWS>(in, matrix + begin * inputs, s.rows, inputs, found.data());
-            const Int count = std::min<Int>(LANES, outputs - begin);
+        for (Int begin = 0; begin < matrix.outputs; begin += LANES) {
+            times_panel(in, s.rows, matrix, begin / LANES, found.data());
+            const Int count = std::min<Int>(LANES, matrix.outputs - begin);
             for (Int b = 0; b < s.rows; ++b) {
-                float* to = out + b * outputs + begin;
+                float* to = out + b * matrix.outputs + begin;
                 const float* from = &found[b * LANES];
-                for (Int i = 0; i < count; ++i) to[i] = factors ? from[i] * factors[b] : to[i] + from[i];
+                if (matrix.bias)
+                    for (Int i = 0; i < count; ++i) to[i] = (added ? to[i] : 0.0f) + from[i] + matrix.bias[begin + i];
+                else
+                    for (Int i = 0; i < count; ++i) to[i] = (added ? to[i] : 0.0f) + from[i];
             }
         }
     }
 
-    void add_bias(const float* bias) {
-#pragma omp for schedule(static)
-        for (Int b = 0; b < s.rows; ++b)
-            for (Int i = 0; i < qkv_width; ++i) qkv[b * qkv_width + i] += bias[i];
-    }
-
-    // hidden = SiLU(x × gate) · (x × up)
-    void gated(const Layer& layer, const float* factors) {
+    // hidden = SiLU(x × gate) · (x × up), or GELU(x × up + bias).
+    void feed(const Inputs& in, const Layer& layer) {
         std::vector<float> gates(s.rows * LANES), ups(s.rows * LANES);
 #pragma omp for schedule(static)
         for (Int begin = 0; begin < m.feed_forward; begin += LANES) {
-            times_panel<MOST_ROWS>(x.data(), layer.gate + begin * m.width, s.rows, m.width, gates.data());
-            times_panel<MOST_ROWS>(x.data(), layer.up + begin * m.width, s.rows, m.width, ups.data());
+            if (layer.gate.outputs) times_panel(in, s.rows, layer.gate, begin / LANES, gates.data());
+            times_panel(in, s.rows, layer.up, begin / LANES, ups.data());
             const Int count = std::min<Int>(LANES, m.feed_forward - begin);
             for (Int b = 0; b < s.rows; ++b) {
-                float* to = &hidden[b * m.feed_forward + begin];
-                for (Int i = 0; i < count; ++i) {
-                    const float gate = gates[b * LANES + i] * factors[b];
-                    to[i] = gate / (1.0f + exponential(-gate)) * ups[b * LANES + i] * factors[b];
-                }
+                float *to = &hidden[b * m.feed_forward + begin], *up = &ups[b * LANES];
+                const float* gate = &gates[b * LANES];
+                if (layer.up.bias)
+                    for (Int i = 0; i < count; ++i) up[i] += layer.up.bias[begin + i];
+                if (layer.gate.outputs)
+                    for (Int i = 0; i < count; ++i) to[i] = silu(gate[i]) * up[i];
+                else if (m.exact_gelu)
+                    for (Int i = 0; i < count; ++i) to[i] = gelu_exact(up[i]);
+                else
+                    for (Int i = 0; i < count; ++i) to[i] = gelu_tanh(up[i]);
             }
         }
     }
 
-    // Norm, the norm's weight and rotary positions of one head; without head norms the weights are ones.
-    void turn(const float* in, Int row, Int head, const Layer& layer, float* out) const {
-        const Int width = m.head_dim, half = width / 2, position = s.positions[row * s.positions_stride];
-        const float factor = m.normed_heads ? norm_factor(in, width, m.eps) : 1.0f;
-        const float *cos = m.cos + position * width, *sin = m.sin + position * width;
-        const float *straight = layer.straight + head * width, *crossed = layer.crossed + head * width;
-        for (Int i = 0; i < width; ++i) {
-            const float other = in[i < half ? i + half : i - half];
-            out[i] = factor * (in[i] * straight[i] * cos[i] + other * crossed[i] * sin[i]);
+    // Norm, scale and rotary position of one head.
+    void turn(float* head, const Row& row, const float* weight, float scale) const {
+        const Int width = m.head_dim, half = width / 2;
+        if (weight) {
+            scale /= std::sqrt(dot(head, head, width) / width + m.eps);
+            for (Int i = 0; i < width; ++i) head[i] *= weight[i] * scale;
+        } else {
+            for (Int i = 0; i < width; ++i) head[i] *= scale;
+        }
+        if (!m.cos) return;
+        const float *cos = m.cos + row.position * width, *sin = m.sin + row.position * width;
+        for (Int i = 0; i < half; ++i) {
+            const float one = head[i], other = head[i + half];
+            head[i] = one * cos[i] + other * sin[i];
+            head[i + half] = other * cos[i + half] + one * sin[i + half];
         }
     }
 
-    // Writes the new key and value to the cache, then lets each query of their group see it.
+    // Each row's keys and values go to its cache, then its queries see what stands there.
+    template <typename Number>
     void attend(Int index, const Layer& layer) {
-        const Int width = m.head_dim, group = m.heads / m.kv_heads;
-        std::vector<float> query(width), weights(s.slots);
+        const Int width = m.head_dim, group = m.heads / m.kv_heads, tasks = s.rows * m.kv_heads;
 #pragma omp for schedule(static)
-        for (Int task = 0; task < s.rows * m.kv_heads; ++task) {
-            const Int b = task / m.kv_heads, k = task % m.kv_heads;
-            const float* heads = &qkv[b * qkv_width];
-            float *keys = s.keys[index] + task * s.capacity * width, *values = s.values[index] + task * s.capacity * width;
-            const float* value = heads + (m.heads + m.kv_heads + k) * width;
-            turn(heads + (m.heads + k) * width, b, m.heads + k, layer, keys + (s.slots - 1) * width);
-            std::copy(value, value + width, values + (s.slots - 1) * width);
-            for (Int h = k * group; h < (k + 1) * group; ++h) {
-                turn(heads + h * width, b, h, layer, query.data());
-                look(query.data(), keys, values, b, weights.data(), &mixed[(b * m.heads + h) * width]);
-            }
+        for (Int task = 0; task < tasks; ++task) {
+            const Row& row = s.row[task / m.kv_heads];
+            const Int k = task % m.kv_heads, place = index * row.stride + k * row.capacity * width;
+            float *heads = &qkv[task / m.kv_heads * qkv_width], *key = heads + (m.heads + k) * width;
+            turn(key, row, layer.key_norm, 1.0f);
+            store_key(key, width, row.slot, static_cast<Number*>(row.keys) + place);
+            store_value(key + m.kv_heads * width, width, row.slot, static_cast<Number*>(row.values) + place);
+            for (Int h = k * group; h < (k + 1) * group; ++h)
+                turn(heads + h * width, row, layer.query_norm, 1.0f / std::sqrt(static_cast<float>(width)));
+        }
+        std::vector<float> scores;
+#pragma omp for schedule(static, 1)
+        for (Int task = 0; task < tasks; ++task) {
+            // rows of one head one after the other: what they see is in the processor's cache
+            const Int b = task % s.rows, k = task / s.rows;
+            const Row& row = s.row[b];
+            const Int end = row.slot + 1, first = layer.band ? std::max(row.first, end - layer.band) : row.first;
+            const Int place = index * row.stride + k * row.capacity * width;
+            scores.resize(std::max<Int>(scores.size(), 4 * padded(end, TILE)));
+            see_group(&qkv[b * qkv_width + k * group * width], group, static_cast<const Number*>(row.keys) + place,
+                      static_cast<const Number*>(row.values) + place, first, end, width, scores.data(),
+                      &mixed[b * mixed_width + k * group * width]);
         }
     }
 
-    // One query's softmax over the slots it may see, and the mean of their values.
-    void look(const float* query, const float* keys, const float* values, Int row, float* weights, float* out) const {
-        const Int width = m.head_dim;
-        const unsigned char* seen = s.seen ? s.seen + row * s.slots : nullptr;
-        float most = -INFINITY, total = 0;
-        for (Int slot = 0; slot < s.slots; ++slot) {
-            weights[slot] = seen && !seen[slot] ? -INFINITY : dot(query, keys + slot * width, width);
-            most = std::max(most, weights[slot]);
-        }
-#pragma omp simd reduction(+ : total)
-        for (Int slot = 0; slot < s.slots; ++slot) total += weights[slot] = exponential(weights[slot] - most);
-        std::fill(out, out + width, 0.0f);
-        for (Int slot = 0; slot < s.slots; ++slot) {
-            if (seen && !seen[slot]) continue;  // an empty slot may hold anything, NaN as well
-            const float share = weights[slot] / total;
-            const float* value = values + slot * width;
-#pragma omp simd
-            for (Int i = 0; i < width; ++i) out[i] += share * value[i];
-        }
-    }
-
-    void run() {
-        std::vector<float> factors(s.rows);
-#pragma omp for schedule(static)
+    // The logits of the rows that are asked for them.
+    void results() {
+        std::vector<Int> asked;
         for (Int b = 0; b < s.rows; ++b)
-            std::copy_n(m.embedding + s.ids[b] * m.width, m.width, &x[b * m.width]);
-        for (Int index = 0; index < m.layers; ++index) {
-            const Layer& layer = m.layer[index];
-            norm_factors(factors);
-            product(x.data(), m.width, layer.qkv, qkv_width, qkv.data(), factors.data());
-            if (layer.bias) add_bias(layer.bias);
-            attend(index, layer);
-            product(mixed.data(), m.heads * m.head_dim, layer.output, m.width, x.data(), nullptr);
-            norm_factors(factors);
-            gated(layer, factors.data());
-            product(hidden.data(), m.feed_forward, layer.down, m.width, x.data(), nullptr);
+            if (s.row[b].result >= 0) asked.push_back(b);
+        const Int count = asked.size();
+        const Inputs in(room, m.width, m.head.kind);
+#pragma omp for schedule(static)
+        for (Int b = 0; b < count; ++b) {
+            if (m.norm)
+                norm(&x[asked[b] * m.width], m.norm, m.shift, in.row(b));
+            else
+                std::copy_n(&x[asked[b] * m.width], m.width, in.row(b));
+            in.finish(b);
         }
-        norm_factors(factors);
-        product(x.data(), m.width, m.head, m.vocab_size, s.logits, factors.data());
+        std::vector<float> found(count * LANES);
+#pragma omp for schedule(static)
+        for (Int begin = 0; begin < (count ? m.head.outputs : 0); begin += LANES) {
+            times_panel(in, count, m.head, begin / LANES, found.data());
+            const Int outputs = std::min<Int>(LANES, m.head.outputs - begin);
+            for (Int b = 0; b < count; ++b)
+                std::copy_n(&found[b * LANES], outputs, s.logits + s.row[asked[b]].result * m.head.outputs + begin);
+        }
     }
 };
 
 }  // namespace
 
-extern "C" void decode_step(const Model* model, const Step* step) {
+extern "C" {
+
+// How many inputs of an output stand together in a panel of integers.
+Int quad() { return QUAD; }
+
+void run_rows(const Model* model, const Step* step) {
     Work work{*model, *step};
 #pragma omp parallel num_threads(static_cast<int>(model->threads))
     work.run();
+}
 }

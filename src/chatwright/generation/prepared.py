@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chatwright.generation.cache import Cache
-from chatwright.generation.native import NativeStep
+from chatwright.generation.cache import Cache, Joined, seen_from, seen_last
+from chatwright.generation.quantized import Rows
+from chatwright.generation.ways import Way
 from chatwright.models.attention import attend
 from chatwright.models.decoder import Block, Decoder, DecoderOptions
 from chatwright.models.layers import RMSNorm, SwiGLU
@@ -29,26 +30,44 @@ from chatwright.models.positions import rotary_table
 class _Layer:
     """A block's matrices, [in, out]: a row times such a matrix reads it in order."""
 
-    qkv: Tensor  # [W, (H + 2K)·D]
+    qkv: Tensor | Rows  # [W, (H + 2K)·D]
     bias: Tensor | None  # [(H + 2K)·D]
-    output: Tensor  # [H·D, W]
-    gate_up: Tensor  # [W, 2F]
-    down: Tensor  # [F, W]
+    output: Tensor | Rows  # [H·D, W]
+    gate_up: Tensor | Rows  # [W, 2F]
+    down: Tensor | Rows  # [F, W]
+
+    def rounded(self) -> _Layer:
+        """The same with integers."""
+        four = (self.qkv, self.output, self.gate_up, self.down)
+        qkv, output, gate_up, down = (Rows.of(one) if isinstance(one, Tensor) else one for one in four)
+        return _Layer(qkv, self.bias, output, gate_up, down)
 
 
-class Prepared:
-    """A decoder's weights as they stand now, laid out for decoding, in the decoder's compute type."""
+def _times(x_NI: Tensor, matrix: Tensor | Rows, added: Tensor | None = None) -> Tensor:
+    """x × matrix, [N, out], plus what is added."""
+    if isinstance(matrix, Rows):
+        product = matrix.times(x_NI)
+        return product if added is None else product.add_(added)
+    return torch.mm(x_NI, matrix) if added is None else torch.addmm(added, x_NI, matrix)
 
-    def __init__(self, model: Decoder) -> None:
+
+class Prepared(Way):
+    """A decoder's weights as they stand now, laid out for decoding.
+
+    are_integers: single tokens go through weights of eight bits; the type must be bfloat16 then.
+    """
+
+    def __init__(self, model: Decoder, dtype: torch.dtype, are_integers: bool = False) -> None:
         self.options = model.options
-        self.dtype = model.compute_dtype
-        self._native: NativeStep | None = None
+        self.dtype = dtype
         o = self.options
         blocks: list[Block] = list(model.blocks)  # type: ignore[arg-type]
         with torch.no_grad():
             self._layers = [self._laid_out(block) for block in blocks]
             self._embedding = model.embedding.weight.detach().to(self.dtype)
             self._head = self._behind_norm(model.head_weight, _weight(model.final_norm))
+            self._step_layers = [one.rounded() for one in self._layers] if are_integers else self._layers
+            self._step_head = Rows.of(self._head) if are_integers else self._head
             self._normed_heads = o.parts.normed_heads
             self._straight_LJD = torch.stack([_head_norms(block, o.heads, o.kv_heads) for block in blocks])
             first, second = self._straight_LJD.chunk(2, dim=-1)
@@ -82,8 +101,11 @@ class Prepared:
     def device(self) -> torch.device:
         return self._embedding.device
 
-    def prefill(self, ids_BT: Tensor, positions: Tensor, cache: Cache, mask: Tensor) -> Tensor:
+    def prefill(
+        self, ids_BT: Tensor, cache: Cache, starts_B: Tensor | None, is_wanted: bool = True
+    ) -> Tensor:
         """As `Inference.prefill`."""
+        positions, mask = seen_from(cache.length, ids_BT.size(1), starts_B, self.device)
         o = self.options
         batch, length = ids_BT.shape
         cos, sin = self._cos[positions].unsqueeze(-2), self._sin[positions].unsqueeze(-2)
@@ -98,21 +120,20 @@ class Prepared:
             v_BKTD = heads.narrow(2, o.heads + o.kv_heads, o.kv_heads).transpose(1, 2)
             k_BKSD, v_BKSD = cache.append(index, qk_BJTD.narrow(1, o.heads, o.kv_heads), v_BKTD)
             out_BHTD = attend(qk_BJTD.narrow(1, 0, o.heads), k_BKSD, v_BKSD, mask)
-            x_NW = torch.addmm(x_NW, out_BHTD.transpose(1, 2).reshape(batch * length, -1), layer.output)
+            x_NW = _times(out_BHTD.transpose(1, 2).reshape(batch * length, -1), layer.output, x_NW)
             x_NW = self._fed_forward(x_NW, layer)
-        return self._logits(x_NW.view(batch, length, -1)[:, -1])
+        return self._logits(x_NW.view(batch, length, -1)[:, -1], self._head)
 
-    def step(self, ids_B: Tensor, positions: Tensor, cache: Cache, seen_BS: Tensor | None = None) -> Tensor:
+    def step(self, ids_B: Tensor, cache: Cache | Joined, starts_B: Tensor | None) -> Tensor:
         """As `Inference.step`."""
-        if self._native is not None:
-            return self._native(ids_B, positions, cache, seen_BS)
+        positions, seen_BS = seen_last(cache.length, starts_B, self.options.context, self.device)
         o = self.options
         batch = ids_B.size(0)
         scores_shape = (batch, o.kv_heads, o.heads // o.kv_heads, o.head_dim)
         turns = self._turns(positions)
         hidden = None if seen_BS is None else ~seen_BS[:, None, None]
         x_BW = F.embedding(ids_B, self._embedding)
-        for index, (layer, straight, crossed) in enumerate(zip(self._layers, *turns, strict=True)):
+        for index, (layer, straight, crossed) in enumerate(zip(self._step_layers, *turns, strict=True)):
             heads = self._heads(x_BW, layer).view(batch, -1, 1, o.head_dim)
             qk_BJ1D = self._turned(heads.narrow(1, 0, o.heads + o.kv_heads), straight, crossed)
             v_BK1D = heads.narrow(1, o.heads + o.kv_heads, o.kv_heads)
@@ -121,16 +142,8 @@ class Prepared:
             if hidden is not None:
                 scores = scores.masked_fill(hidden, float("-inf"))
             out_BKGD: Tensor = scores.softmax(dim=-1) @ v_BKSD
-            x_BW = self._fed_forward(torch.addmm(x_BW, out_BKGD.view(batch, -1), layer.output), layer)
-        return self._logits(x_BW)
-
-    def compile(self) -> None:
-        """Run steps as one native function from now on. Raises NoKernelError."""
-        matrices = [(layer.qkv, layer.output, layer.gate_up, layer.down) for layer in self._layers]
-        biases = [layer.bias for layer in self._layers]
-        turns = (self._scaled_straight_LJD, self._scaled_crossed_LJD)
-        angles = (self._cos, self._sin)
-        self._native = NativeStep(self.options, matrices, biases, self._embedding, self._head, turns, angles)
+            x_BW = self._fed_forward(_times(out_BKGD.view(batch, -1), layer.output, x_BW), layer)
+        return self._logits(x_BW, self._step_head)
 
     def _laid_out(self, block: Block) -> _Layer:
         attention, feed_forward = block.attention, block.feed_forward
@@ -158,10 +171,7 @@ class Prepared:
 
     def _heads(self, x_NW: Tensor, layer: _Layer) -> Tensor:
         """Queries, keys and values of all heads, [N, (H + 2K)·D]."""
-        normed_NW = self._normed(x_NW)
-        if layer.bias is None:
-            return torch.mm(normed_NW, layer.qkv)
-        return torch.addmm(layer.bias, normed_NW, layer.qkv)
+        return _times(self._normed(x_NW), layer.qkv, layer.bias)
 
     def _turned(self, x: Tensor, straight: Tensor, crossed: Tensor) -> Tensor:
         """Norm, the norm's weight and rotary positions of queries and keys together. x: [..., D]."""
@@ -186,11 +196,11 @@ class Prepared:
         return factors[0], factors[1]
 
     def _fed_forward(self, x_NW: Tensor, layer: _Layer) -> Tensor:
-        gate, up = torch.mm(self._normed(x_NW), layer.gate_up).chunk(2, dim=-1)
-        return torch.addmm(x_NW, F.silu(gate).mul_(up), layer.down)
+        gate, up = _times(self._normed(x_NW), layer.gate_up).chunk(2, dim=-1)
+        return _times(F.silu(gate).mul_(up), layer.down, x_NW)
 
-    def _logits(self, x_BW: Tensor) -> Tensor:
-        return torch.mm(self._normed(x_BW), self._head).float()
+    def _logits(self, x_BW: Tensor, head: Tensor | Rows) -> Tensor:
+        return _times(self._normed(x_BW), head).float()
 
 
 def _head_norms(block: Block, heads: int, kv_heads: int) -> Tensor:

@@ -23,6 +23,9 @@ from chatwright.errors import UserError
 
 _FEW = 256
 
+# Logits over less than this overflow, and only the likeliest token is left anyway.
+_COLD = 1e-6
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
@@ -44,6 +47,8 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         _within("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "at least 1")
         _within("temperature", self.temperature, 0 <= self.temperature < math.inf, "0 or more")
+        if self.temperature < _COLD:
+            object.__setattr__(self, "temperature", 0.0)
         _within("top_k", self.top_k, self.top_k >= 0, "0 or more")
         _within("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
         _within("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1")

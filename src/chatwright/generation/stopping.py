@@ -62,5 +62,5 @@ class TextWriter:
         return self._stops.feed(self._characters.feed(token))
 
     def flush(self) -> str:
-        """The rest, after the last token."""
-        return self._stops.feed(self._characters.flush()) + self._stops.flush()
+        """The rest, after the last token; of a character that was cut off nothing."""
+        return self._stops.feed(self._characters.flush(whole=True)) + self._stops.flush()

@@ -115,7 +115,7 @@ class TextModel:
         """The answers to many prompts of tokens, each up to the first stop string."""
         if not options.stop:
             answers = self.generate(prompts, options, on_progress=on_progress)
-            return [self.tokenizer.decode(answer.ids) for answer in answers]
+            return [self.tokenizer.decode(answer.ids, whole=True) for answer in answers]
         writers = [TextWriter(self.tokenizer, options.stop) for _ in prompts]
         pieces: list[list[str]] = [[] for _ in prompts]
 

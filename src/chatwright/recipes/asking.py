@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from chatwright.config import option
-from chatwright.corpora.python_docs import entries, exists
+from chatwright.corpora.reading.python_docs import entries, exists
 from chatwright.data import questions as maker
 from chatwright.data.echoes import echoes
 from chatwright.data.questions import Chat, Question

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from chatwright.config import option
 from chatwright.corpora.documents import Tally
-from chatwright.corpora.raw import TEXT_TYPES, is_known, kind
-from chatwright.corpora.read import Source, discover, read
+from chatwright.corpora.reading.raw import TEXT_TYPES, is_known, kind
+from chatwright.corpora.reading.read import Source, discover, read
 from chatwright.errors import UserError
 from chatwright.files import atomic_write, writing, written_aside
 from chatwright.generation.embedding import Embedder

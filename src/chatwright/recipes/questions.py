@@ -11,7 +11,7 @@ from typing import Any
 
 from chatwright import runs
 from chatwright.config import as_dict
-from chatwright.corpora.python_docs import entries
+from chatwright.corpora.reading.python_docs import entries
 from chatwright.data import questions as maker
 from chatwright.data.questions import Question
 from chatwright.data.unknown_names import Unknown

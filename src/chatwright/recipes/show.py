@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from chatwright.config import dumps
+from chatwright.corpora.accounts import REPORT
 from chatwright.errors import UserError
 from chatwright.insight.alignment import terminal_lines
 from chatwright.insight.charts import spark
+from chatwright.insight.corpus_page import write_corpus_page
 from chatwright.insight.outcomes import without_replies
 from chatwright.insight.panels import find_kl_target
 from chatwright.insight.report import write_report
@@ -20,7 +22,7 @@ from chatwright.runs import Run
 
 @verb(NoOptions)
 def show(run: Place, options: NoOptions) -> dict[str, Any]:
-    """Print a run's verb, plan, result, curves and lineage; of a training run, write its report.html anew."""
+    """Print a run's verb, plan, result, curves and lineage; of a training run or a corpus, write its report.html anew."""
     found = Run(run.directory if isinstance(run, Run) else Path(run))
     if not found.exists:
         raise UserError(f"there is no run at {found.directory} (no run.json in it)")
@@ -37,8 +39,9 @@ def show(run: Place, options: NoOptions) -> dict[str, Any]:
     print("\nlineage")
     for line in lineage(found):
         print(line)
-    if rows:
-        write_report(found)
+    is_corpus = found.verb == "corpus" and (found.directory / REPORT).exists()
+    if rows or is_corpus:
+        write_corpus_page(found.directory) if is_corpus else write_report(found)
         print(f"\nreport: {found.directory / 'report.html'}")
     return {"run": str(found.directory), **info}
 

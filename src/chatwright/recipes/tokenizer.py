@@ -1,15 +1,17 @@
-"""`tokenizer`: a byte-level BPE vocabulary trained on a corpus, or on both sides of a file of pairs."""
+"""`tokenizer`: a vocabulary trained on a corpus, or on both sides of a file of pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 
 from chatwright import runs
 from chatwright.config import option
-from chatwright.corpora.store import documents
+from chatwright.corpora.documents import Doc, byte_count
+from chatwright.corpora.store import documents, stored
 from chatwright.data.chats import read_chats
 from chatwright.data.pairs import Fields, read_pairs
 from chatwright.errors import UserError
@@ -22,6 +24,17 @@ from chatwright.tokenization.tokenizer import Tokenizer
 from chatwright.tokenization.train import TokenizerOptions, train_tokenizer
 
 _MEASURED_DOCUMENTS = 2000
+_MEASURED_BYTES = 1_000_000
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A text that compression is measured on; empty where its language or source is not known."""
+
+    text: str
+    language: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,8 @@ class TokenizerVerbOptions(TokenizerOptions):
 
 @verb(TokenizerVerbOptions)
 def tokenizer(corpus: Place, out: str | Path, options: TokenizerVerbOptions) -> Run:
-    """Train a byte-level BPE tokenizer on a corpus, or on both sides of a file of pairs; it also loads in `transformers`."""
+    """Train a tokenizer on a corpus, or on both sides of a file of pairs: byte pairs, unigram, word pieces or bytes; it also
+    loads in `transformers`. `tokenizer show RUN TEXT` shows how a text splits."""
     if not isinstance(corpus, Run) and Path(corpus).is_file():
         return _of_pairs(corpus, out, options)
     parent = Run.open(corpus, ["corpus"])
@@ -51,8 +65,34 @@ def tokenizer(corpus: Place, out: str | Path, options: TokenizerVerbOptions) -> 
         texts = documents(parent.directory / TEXT, "train")
         if options.chats:
             texts = chain(texts, _messages(options.chats, parent.result["train"]["bytes"]))
-        measured = documents(parent.directory / TEXT, "validation")
-        return _train(run, texts, options, "validation text", islice(measured, _MEASURED_DOCUMENTS))
+        held_out = list(islice(stored(parent.directory / TEXT, "validation"), _MEASURED_DOCUMENTS))
+        trained_on = _without_validation(parent, held_out)
+        return _train(run, texts, options, "validation text", _measured(held_out), trained_on)
+
+
+def _measured(docs: Iterable[Doc]) -> list[Measured]:
+    return [Measured(doc.text, doc.language, doc.source) for doc in docs]
+
+
+def _without_validation(corpus: Run, held_out: Sequence[Doc]) -> dict[str, list[Measured]]:
+    """Training documents, about 1 MB each, of the languages and sources of which no document is held out."""
+    seen = {doc.language for doc in held_out}, {doc.source for doc in held_out}
+    sizes = {
+        part: dict.fromkeys({*corpus.result[name]} - known - {""}, 0)
+        for part, name, known in zip(("language", "source"), ("languages", "inputs"), seen, strict=True)
+    }
+    found: dict[str, list[Measured]] = {part: [] for part in sizes}
+    for doc in stored(corpus.directory / TEXT, "train") if any(sizes.values()) else ():
+        for part, size in sizes.items():
+            key = getattr(doc, part)
+            if key in size:
+                found[part] += _measured([doc])
+                size[key] += byte_count(doc.text)
+                if size[key] >= _MEASURED_BYTES:
+                    del size[key]
+        if not any(sizes.values()):
+            break
+    return found
 
 
 def _of_pairs(file: str | Path, out: str | Path, options: TokenizerVerbOptions) -> Run:
@@ -69,19 +109,53 @@ def _of_pairs(file: str | Path, out: str | Path, options: TokenizerVerbOptions) 
         def texts() -> Iterator[str]:
             return (text for pair in read_pairs(file, fields) for text in (pair.source, pair.target))
 
-        return _train(run, texts(), options, "text", islice(texts(), _MEASURED_DOCUMENTS))
+        pairs = islice(read_pairs(file, fields), _MEASURED_DOCUMENTS)
+        sides = (options.source or "source", options.target or "target")
+        measured = [
+            Measured(text, "", side)
+            for pair in pairs
+            for text, side in zip((pair.source, pair.target), sides, strict=True)
+        ]
+        return _train(run, texts(), options, "text", measured)
 
 
 def _train(
-    run: OpenRun, texts: Iterable[str], options: TokenizerVerbOptions, what: str, measured: Iterable[str]
+    run: OpenRun,
+    texts: Iterable[str],
+    options: TokenizerVerbOptions,
+    what: str,
+    measured: Sequence[Measured],
+    trained_on: Mapping[str, Sequence[Measured]] = MappingProxyType({}),
 ) -> Run:
+    """Train and save. `trained_on` has texts of the languages and of the sources that `measured` has nothing of."""
     with bar("counting pairs"):
         backend = train_tokenizer(texts, options)
     trained = Tokenizer(backend)
     trained.save(run.directory, eos=ENDOFTEXT)
-    rate = bytes_per_token(trained, list(measured))
+    rate = bytes_per_token(trained, [one.text for one in measured])
     say(f"  {trained.vocab_size:,} tokens, {rate:.2f} bytes of {what} a token")
-    return run.finish(["tokenizer.json"], vocab_size=trained.vocab_size, bytes_per_token=round(rate, 4))
+    parts = {}
+    for part in ("language", "source"):
+        others = _rates(trained, trained_on.get(part, ()), part)
+        rates = parts[f"{part}s"] = _rates(trained, measured, part) | others
+        if len(rates) > 1:
+            marks = dict.fromkeys(others, " (training text)")
+            shown = [f"{key}{marks.get(key, '')} {value:.2f}" for key, value in rates.items()]
+            say(f"  {part}s: {', '.join(shown[:_SHOWN])}{' …' if len(shown) > _SHOWN else ''}")
+    facts = {"vocab_size": trained.vocab_size, "bytes_per_token": round(rate, 4)}
+    return run.finish(
+        ["tokenizer.json"], **facts, **{f"bytes_per_token_by_{name}": r for name, r in parts.items()}
+    )
+
+
+def _rates(tokenizer: Tokenizer, measured: Sequence[Measured], part: str) -> dict[str, float]:
+    """Bytes a token for each language or source, that with the most text first."""
+    texts: dict[str, list[str]] = {}
+    for one in measured:
+        if getattr(one, part):
+            texts.setdefault(getattr(one, part), []).append(one.text)
+    ordered = sorted(texts, key=lambda key: (-sum(map(len, texts[key])), key))
+    return {key: round(bytes_per_token(tokenizer, texts[key]), 4) for key in ordered}
 
 
 def _messages(chats: str, size: int) -> Iterator[str]:

@@ -23,13 +23,13 @@ GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s
 
 def is_byte_level(spec: Mapping[str, Any]) -> bool:
     """Whether `tokenizer.json` describes a vocabulary of byte strings."""
-    decoder = spec.get("decoder") or {}
-    return spec["model"].get("type", "BPE") == "BPE" and decoder.get("type") == "ByteLevel"
+    return (spec.get("decoder") or {}).get("type") == "ByteLevel"
 
 
 def pattern_of(spec: Mapping[str, Any]) -> str | None:
-    """The pattern that cuts the text, if cutting and taking bytes is all that happens before the merges."""
-    if not is_byte_level(spec) or spec.get("normalizer") is not None:
+    """The pattern that cuts the text, if cutting and taking bytes is all that happens before the merges of pairs."""
+    is_merged = spec["model"].get("type", "BPE") == "BPE"
+    if not is_merged or not is_byte_level(spec) or spec.get("normalizer") is not None:
         return None
     cutter = spec.get("pre_tokenizer") or {}
     steps = cutter["pretokenizers"] if cutter.get("type") == "Sequence" else [cutter]

@@ -31,9 +31,13 @@ class Utf8Stream:
         # such a decoder cannot say whether the character is broken or only unfinished, so the end waits
         return self._advance(text.rstrip("\ufffd"))
 
-    def flush(self) -> str:
-        """What is still held; bytes that never became a character are U+FFFD. The stream is then empty."""
-        if self._tokenizer.is_byte_level:
+    def flush(self, whole: bool = False) -> str:
+        """What is still held; bytes that never became a character are U+FFFD, or with `whole` nothing. The stream is then
+        empty."""
+        if whole:
+            # what could still become a character has been held, and all else was given
+            rest = ""
+        elif self._tokenizer.is_byte_level:
             rest = self._decoder.decode(b"", final=True)
         else:
             rest = self._advance(self._tokenizer.decode(self._ids, self._skip_special))

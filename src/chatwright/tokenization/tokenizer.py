@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from chatwright.config import dumps
 from chatwright.errors import UserError
 from chatwright.files import atomic_write
+from chatwright.tokenization import giga
 from chatwright.tokenization.bytelevel import bytes_of
 from chatwright.tokenization.fast import build_encoding, is_byte_level, pattern_of
 from chatwright.tokenization.special import ENDOFTEXT, IM_END, IM_START, PAD, QWEN_PATTERN
@@ -190,6 +192,14 @@ class Tokenizer:
         same = all(encoding.encode_ordinary(text) == self._slow(text).tolist() for text in _SAMPLES)
         return encoding if same else None
 
+    @cached_property
+    def _giga(self) -> giga.Encode | None:
+        encode = giga.giga_encoder(self._spec) if self._encoding is not None else None
+        if encode is None:
+            return None
+        wanted = [self._slow(text).tolist() for text in _SAMPLES]
+        return encode if [ids.tolist() for ids in encode(_SAMPLES)] == wanted else None
+
     @property
     def is_fast(self) -> bool:
         """Whether tiktoken encodes; otherwise `tokenizers` does, with the same ids."""
@@ -208,6 +218,8 @@ class Tokenizer:
             return [np.array(item.ids, dtype=np.int32) for item in encoded]
         if sum(map(len, texts)) < _SMALL_BATCH:
             return [self._encode(text) for text in texts]
+        if self._giga is not None:
+            return self._giga([_clean(text) for text in texts])
         pieces, counts = self._cut(texts)
         ids = [one for group in _threads().map(self._encode_all, _groups(pieces)) for one in group]
         if len(pieces) == len(texts):
@@ -278,11 +290,14 @@ class Tokenizer:
         table, special = self._table, self.special_ids if skip_special else frozenset[int]()
         return b"".join(table[index] for index in ids if 0 <= index < len(table) and index not in special)
 
-    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-        """The text of some ids; bytes that are no character become U+FFFD."""
+    def decode(self, ids: Iterable[int], skip_special: bool = True, whole: bool = False) -> str:
+        """The text of some ids; bytes that are no character become U+FFFD. With `whole` a character that the end cuts off
+        is left out."""
         if self.is_byte_level:
-            return self.decode_bytes(ids, skip_special).decode("utf-8", errors="replace")
-        return str(self._backend.decode([int(index) for index in ids], skip_special_tokens=skip_special))
+            content = self.decode_bytes(ids, skip_special)
+            return codecs.getincrementaldecoder("utf-8")("replace").decode(content, final=not whole)
+        text = str(self._backend.decode([int(index) for index in ids], skip_special_tokens=skip_special))
+        return text.rstrip("\ufffd") if whole else text
 
 
 def _word(token: str, continuing: str) -> str:

@@ -81,7 +81,7 @@ def test_weights_that_do_not_fit_are_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"in here do not fit.*model\.norm\.weight is \(9,\).*says \(32,\)"):
         load_public_weights(model, wrong, "here")
     lacking = {name: value for name, value in weights.items() if "layers.1.mlp.up_proj" not in name}
-    with pytest.raises(UserError, match=r"missing model\.layers\.1\.mlp\.up_proj\.weight,"):
+    with pytest.raises(UserError, match=r"missing model\.layers\.1\.mlp\.up_proj\.weight$"):
         load_public_weights(model, lacking, "here")
     with pytest.raises(UserError, match=r"not known visual\.weight"):
         load_public_weights(model, {**weights, "visual.weight": torch.zeros(1)}, "here")

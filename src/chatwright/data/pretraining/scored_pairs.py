@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatwright.corpora.documents import Tally
-from chatwright.corpora.rows import Row, rows
+from chatwright.corpora.reading.rows import Row, rows
 from chatwright.data.pretraining.facts import TokenFacts
 from chatwright.data.pretraining.framed_groups import FramedGroup, framed_alone
 from chatwright.errors import UserError

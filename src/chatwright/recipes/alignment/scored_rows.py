@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chatwright.corpora.documents import Tally
-from chatwright.corpora.rows import rows
+from chatwright.corpora.reading.rows import rows
 from chatwright.data.chats import chain_files
 from chatwright.data.encode_groups import reply_ids
 from chatwright.data.formats import Row, SkipRow, chat_of

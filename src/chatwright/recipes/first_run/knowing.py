@@ -15,6 +15,7 @@ from chatwright.evaluation.knowing import ALL, Knowing, tally
 from chatwright.files import atomic_write
 from chatwright.generation.text import TextModel, replies
 from chatwright.insight.charts import spark
+from chatwright.recipes.first_run.voting import prepare_votes
 from chatwright.recipes.questions import UNKNOWN_TEST
 from chatwright.runs import Run
 
@@ -22,7 +23,8 @@ _SHOWN_EACH = 2
 
 
 def measure_knowing(talk: Run, best: Run, asked: Run, place: Path) -> dict[str, Any]:
-    """Verdicts on test names that nothing was trained on or chosen by, before and after; with replies side by side.
+    """Verdicts on test names that nothing was trained on or chosen by, before and after; with replies side by side, and
+    how many of these are ready to be voted on.
 
     The measurement is kept in the journey's folder for both models' content hashes.
     """
@@ -37,6 +39,7 @@ def measure_knowing(talk: Run, best: Run, asked: Run, place: Path) -> dict[str, 
         "after": _plain(after),
         "side_by_side": _side_by_side(rows, *answered),
         "curve": _curve(best),
+        "to_vote_on": prepare_votes(talk, best, rows, answered),
     }
     atomic_write(kept, dumps({"models": content, "result": result}))
     return result

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chatwright.corpora.documents import Tally
-from chatwright.corpora.read import discover
+from chatwright.corpora.reading.read import discover
 from chatwright.data.chats import read_chats
 from chatwright.errors import UserError
 from chatwright.progress import is_interactive, say
@@ -35,6 +35,9 @@ _DEFAULT_OUT = "chatwright-quickstart"
 _DEMONSTRATIONS, _ECHOES = 75, 8000
 # The text that is on every machine: Python's own documentation, and that of packages that come with Chatwright.
 _DOCUMENTATION = ("stdlib", "numpy", "pyarrow", "rich", "jinja2", "tokenizers")
+
+# What documentation needs: it is neither from the web nor by people who told of themselves, and much of it is alike.
+_CORPUS_STEPS = ("clean", "exact")
 
 
 @verb(QuickstartOptions)
@@ -87,6 +90,7 @@ def _python(place: Path, size: Size, options: QuickstartOptions) -> dict[str, An
         [f"python:{package}" for package in _DOCUMENTATION],
         place / "corpus",
         without=asked.result["kept_out"],
+        steps=_CORPUS_STEPS,
     )
     stage(3, 9, "Cut text into tokens: the most frequent byte pairs become one")
     vocabulary = tokenizer(text, place / "tok", vocab_size=size.vocab_size, chats=str(chats))

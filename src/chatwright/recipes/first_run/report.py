@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chatwright.config import dumps
-from chatwright.corpora.rows import rows
+from chatwright.corpora.reading.rows import rows
 from chatwright.corpora.store import documents
 from chatwright.data.formats import chat_of
 from chatwright.data.questions import HELD_OUT
@@ -103,6 +103,9 @@ def advice(place: Path) -> Iterator[str]:
         if last == "base"
         else f"  chatwright chat {place / last}"
     )
+    if last != "base":
+        votes = ", with replies of before and after PPO to vote on" if last == "best" else ""
+        yield f"  chatwright serve {place / last}           # a web page{votes}"
     yield f"  chatwright show {place / last}            # plan, curves, lineage; {place / last / 'report.html'}"
     yield "  chatwright quickstart FOLDER            # the same on your own text"
     yield "  chatwright quickstart minutes=30 -o out # a larger model, trained longer"

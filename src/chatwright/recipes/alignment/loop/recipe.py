@@ -60,7 +60,8 @@ class AlignOptions:
     prompts: str = option(MISSING, "a file of prompts")
     judge: str | dict[str, Any] = option(
         MISSING,
-        "who compares: judge.name=function (.reward=), reward (.run=), endpoint (.base_url=, .model=) or people",
+        "who compares: judge.name=function (.reward=), reward (.run=), endpoint (.base_url=, .model=), people, or "
+        "votes (.database=)",
     )
     rounds: int = option(3, "how often everything is repeated")
     seed: int = option(0, "of every random choice")

@@ -1,4 +1,4 @@
-"""Who compares replies in `align`: a reward, a reward model, an endpoint, or people through a file."""
+"""Who compares replies in `align`: a reward, a reward model, an endpoint, or people through a file or a page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from chatwright.rewards.endpoint import EndpointJudge
 from chatwright.rewards.judges import FunctionJudge
 from chatwright.rewards.people import PeopleJudge
 from chatwright.runs import Run
+from chatwright.serving.votes.judge import VotesJudge
 from chatwright.training.options import named
 
 OPEN = "open.jsonl"
@@ -51,6 +52,8 @@ def referee_of(group: str | Mapping[str, Any], rules: Mapping[str, Any]) -> Refe
         """The verdicts of an endpoint are kept for all rounds, and people have a file a round."""
         if cls is EndpointJudge:
             return EndpointJudge(settings, place.parent / VERDICTS, progress)
+        if cls is VotesJudge:
+            return VotesJudge(settings, place.parent)
         found: Judge = PeopleJudge(settings, place / OPEN) if cls is PeopleJudge else cls(settings)
         return found
 

@@ -1,0 +1,1 @@
+"""Running the steps of the corpus over many parts, on one machine or many."""

@@ -1,0 +1,237 @@
+"""What each step of the engine runs: the next token of every reply, and as much of the prompts as lets nobody wait long.
+
+A step is made of parts of different sequences, which one call runs together. While replies are being written, prompts
+go in pieces that take about `_STALL` seconds; alone they go in large ones. Among prompts the shortest rest goes first, but
+a quarter belongs to the oldest, so that no stream of short ones holds it up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from chatwright.generation.continuous.choosing import Choice, chosen, likeliest, logprob_of, without_banned
+from chatwright.generation.continuous.contract import Finish, Piece, Ticket
+from chatwright.generation.continuous.slots import Slot, Slots
+from chatwright.generation.inference import Inference
+from chatwright.generation.ways import Part
+
+_STALL = 0.08
+_ALONE, _LEAST, _FIXED = 256, 32, 128
+_OLDEST_SHARE = 4
+
+
+@dataclass
+class Running:
+    """A request that has a slot: `fed` of its tokens, prompt and reply, are in the slot's cache."""
+
+    ticket: Ticket
+    slot: Slot
+    tokens: list[int]  # the prompt, then what was written
+    room: int
+    choice: Choice
+    ids: list[int] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def rest(self) -> int:
+        """Tokens that the model has not run."""
+        return len(self.tokens) - self.slot.cache.length
+
+    @property
+    def is_writing(self) -> bool:
+        return bool(self.ids)
+
+
+# What is to be delivered to a request, and the error that ended it.
+Outcome = tuple[Running, Piece, BaseException | None]
+
+
+@dataclass
+class Tally:
+    """What was done so far, in tokens and requests."""
+
+    prefilled_tokens: int = 0
+    reused_tokens: int = 0
+    generated_tokens: int = 0
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    steps: int = 0
+
+
+class Scheduler:
+    """The sequences that run, and the steps that bring them on. Belongs to one thread."""
+
+    def __init__(self, inference: Inference, slots: int, context: int) -> None:
+        self.inference, self.context = inference, context
+        self.slots = Slots(inference, slots, context)
+        self.running: list[Running] = []
+        self.tally = Tally()
+        self._token_seconds = 0.0
+
+    def start(self, ticket: Ticket) -> None:
+        """Give a request a slot, of which one must be free."""
+        ask = ticket.ask
+        tokens = list(ask.prompt)
+        slot = self.slots.take(tokens)
+        try:
+            choice = Choice(ask, self.inference.options.vocab_size)
+        except BaseException:
+            self.slots.give_back(slot)
+            raise
+        ticket.reused_tokens = slot.cache.length
+        self.tally.reused_tokens += slot.cache.length
+        room = min(ask.sampling.max_new_tokens, self.context - len(tokens))
+        self.running.append(Running(ticket, slot, tokens, room, choice))
+
+    def step(self) -> list[Outcome]:
+        """Bring the sequences on. Returns what is to be delivered; with a finish reason the slot is free again."""
+        planned = self._planned()
+        begun = time.perf_counter()
+        ran = self._run(planned)
+        self._clock(planned, time.perf_counter() - begun)
+        self.tally.steps += 1
+        return self._choose(ran)
+
+    def end(self, one: Running, reason: Finish) -> None:
+        """Free a request's slot; after an error what it holds is forgotten."""
+        self.running.remove(one)
+        self.slots.give_back(one.slot, reason != "error")
+        counts = {"cancelled": "cancelled", "error": "failed"}
+        name = counts.get(reason, "finished")
+        setattr(self.tally, name, getattr(self.tally, name) + 1)
+
+    def _planned(self) -> list[tuple[Running, list[int]]]:
+        """What each sequence runs next: its last token, or the next ones of its prompt."""
+        writing = [one for one in self.running if one.is_writing]
+        reading = [one for one in self.running if not one.is_writing]
+        planned = [(one, one.tokens[-1:]) for one in writing]
+        for one, count in zip(reading, self._shares(reading, self._budget(bool(writing))), strict=True):
+            if count:
+                begin = one.slot.cache.length
+                planned.append((one, one.tokens[begin : begin + self._aligned(one, count)]))
+        return planned
+
+    def _shares(self, reading: Sequence[Running], budget: int) -> list[int]:
+        """How many tokens of each prompt to run; no more than the shortest rest where that is enough to run well, so that
+        its reply begins at once."""
+        shares = [0] * len(reading)
+        by_rest = sorted(range(len(reading)), key=lambda place: reading[place].rest)
+        if reading:
+            budget = min(budget, max(reading[by_rest[0]].rest, _LEAST))
+        for place, most in [(0, budget // _OLDEST_SHARE), *((place, budget) for place in by_rest)]:
+            if place < len(reading):
+                more = min(reading[place].rest - shares[place], most, budget - sum(shares))
+                shares[place] += more
+        return shares
+
+    def _budget(self, someone_writes: bool) -> int:
+        """Tokens of prompts in this step."""
+        if not self.inference.is_exact:
+            return _FIXED
+        if not someone_writes or self._token_seconds == 0:
+            return _ALONE
+        return int(min(max(_STALL / self._token_seconds, _LEAST), _ALONE))
+
+    def _aligned(self, one: Running, count: int) -> int:
+        """Where numbers depend on what runs together, prompts are cut at the same places whoever else is here."""
+        if self.inference.is_exact:
+            return count
+        begin = one.slot.cache.length
+        return min(one.rest, _FIXED - begin % _FIXED)
+
+    def _clock(self, planned: Sequence[tuple[Running, list[int]]], seconds: float) -> None:
+        """Learn what a token of a prompt costs."""
+        count = sum(len(ids) for _, ids in planned)
+        if count >= _LEAST:
+            rate = seconds / count
+            self._token_seconds = rate if self._token_seconds == 0 else 0.7 * self._token_seconds + 0.3 * rate
+
+    def _run(
+        self, planned: Sequence[tuple[Running, list[int]]]
+    ) -> list[tuple[Running, Tensor | BaseException]]:
+        """The logits of those whose tokens are all run; where the model fails, each is tried alone."""
+        begun = [one.slot.cache.length for one, _ in planned]
+        try:
+            return self._run_together(planned)
+        except Exception as error:
+            for (one, _), length in zip(planned, begun, strict=True):
+                one.slot.cut(length)
+            if len(planned) == 1:
+                return [(planned[0][0], error)]
+            return [found for each in planned for found in self._run([each])]
+
+    def _run_together(
+        self, planned: Sequence[tuple[Running, list[int]]]
+    ) -> list[tuple[Running, Tensor | BaseException]]:
+        parts, wanting = [], []
+        for one, ids in planned:
+            is_last = len(ids) == one.rest
+            parts.append(Part(one.slot.cache, ids, int(is_last)))
+            if is_last:
+                wanting.append(one)
+        logits_BV = self.inference.run(parts)
+        for one, ids in planned:
+            one.slot.tokens.extend(ids)
+            if not one.is_writing:
+                self.tally.prefilled_tokens += len(ids)
+        if not wanting:
+            return []
+        # a sum is finite where all are
+        finite = logits_BV.sum(dim=1).isfinite().tolist()
+        failure = ArithmeticError("the model's numbers are not finite")
+        return [(one, logits_BV[row] if finite[row] else failure) for row, one in enumerate(wanting)]
+
+    def _choose(self, ran: Sequence[tuple[Running, Tensor | BaseException]]) -> list[Outcome]:
+        """The next token of each, and what follows from it."""
+        results = [self._failed(one, found) for one, found in ran if isinstance(found, BaseException)]
+        sound = [(one, found) for one, found in ran if isinstance(found, Tensor)]
+        if not sound:
+            return results
+        logits_BV = torch.stack([logits_V for _, logits_V in sound])
+        changed_BV = without_banned(logits_BV, [one.choice for one, _ in sound])
+        kept = []
+        for row, (one, _) in enumerate(sound):
+            try:
+                one.choice.change(changed_BV[row])
+                kept.append(row)
+            except Exception as error:
+                results.append(self._failed(one, error))
+        if not kept:
+            return results
+        rows_BV = changed_BV if len(kept) == len(sound) else changed_BV[kept]
+        tokens = chosen(rows_BV, [sound[row][0].choice for row in kept])
+        for row, token in zip(kept, tokens, strict=True):
+            one = sound[row][0]
+            try:
+                results.append((one, self._written(one, logits_BV[row], token), None))
+            except Exception as error:
+                results.append(self._failed(one, error))
+        return results
+
+    def _written(self, one: Running, logits_V: Tensor, token: int) -> Piece:
+        ask = one.ticket.ask
+        one.ids.append(token)
+        one.tokens.append(token)
+        one.choice.take(token)
+        self.tally.generated_tokens += 1
+        reason: Finish | None = None
+        if token in ask.vocabulary.end_ids or (ask.stops is not None and ask.stops(one.ids)):
+            reason = "stop"
+        elif len(one.ids) >= one.room:
+            reason = "length"
+        temperature = ask.sampling.temperature
+        logprobs = [logprob_of(logits_V, token, temperature)] if ask.logprobs or ask.top_logprobs else None
+        top = [likeliest(logits_V, ask.top_logprobs, temperature)] if ask.top_logprobs else None
+        if reason is not None:
+            self.end(one, reason)
+        return Piece([token], logprobs, top, reason)
+
+    def _failed(self, one: Running, error: BaseException) -> Outcome:
+        self.end(one, "error")
+        return one, Piece([], finish_reason="error"), error

@@ -1,0 +1,47 @@
+"""Clients take turns; the requests of one keep their order."""
+
+from __future__ import annotations
+
+from chatwright.generation.continuous.contract import Ask, Ticket
+from chatwright.generation.continuous.waiting import Waiting
+from chatwright.generation.engine import Vocabulary
+from chatwright.generation.sampling import SamplingOptions
+
+
+def ticket(client: str, number: int) -> Ticket:
+    ask = Ask([number], SamplingOptions(), Vocabulary(frozenset()), client=client)
+    return Ticket(ask, None, lambda: None)
+
+
+def filled(*clients: str) -> Waiting:
+    waiting = Waiting()
+    for number, client in enumerate(clients):
+        waiting.add(ticket(client, number))
+    return waiting
+
+
+def order(waiting: Waiting) -> list[int]:
+    return [waiting.next().ask.prompt[0] for _ in range(len(waiting))]
+
+
+def test_turns() -> None:
+    assert order(filled("a", "a", "a", "b", "c", "b")) == [0, 3, 4, 1, 5, 2]
+    assert order(filled("", "", "")) == [0, 1, 2]
+
+
+def test_one_who_comes_later_does_not_jump_the_line() -> None:
+    waiting = filled("a", "b", "a")
+    assert waiting.next().ask.prompt[0] == 0
+    waiting.add(ticket("c", 9))
+    assert order(waiting) == [1, 2, 9]
+
+
+def test_the_cancelled_leave() -> None:
+    waiting = Waiting()
+    tickets = [ticket("ab"[n % 2], n) for n in range(6)]
+    for one in tickets:
+        waiting.add(one)
+    tickets[0].cancel()
+    tickets[3].cancel()
+    assert waiting.drop_cancelled() == [tickets[0], tickets[3]] and len(waiting) == 4
+    assert order(waiting) == [2, 1, 4, 5] and waiting.drop_all() == []

@@ -142,6 +142,7 @@ def test_a_second_signal_ends_at_once(places: Places) -> None:
         assert time.monotonic() - begun < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drain", ["1", "0"])
 def test_a_stream_that_outlives_the_drain_is_told_so(places: Places, tmp_path: Path, drain: str) -> None:
     """A real process and our own engine; an id that the model cannot end with keeps it writing."""

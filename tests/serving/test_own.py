@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -106,13 +107,17 @@ def test_logprobs_penalties_and_bias(own: Running) -> None:
     assert found.json()["choices"][0]["text"].startswith("aaaaa")
 
 
-def test_a_slot_is_free_when_the_client_has_left(own: Running, places: Places) -> None:
+def test_a_slot_is_free_when_the_client_has_left(
+    own: Running, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     never = {str(token): -100 for token in Tokenizer.load(places.chat).stop_ids}
     engine = own.served.models["chat"].writer.engine  # type: ignore[union-attr]
-    address = urlsplit(own.v1)
+    address, step = urlsplit(own.v1), engine._scheduler.step
+    # so small a model would be done before anybody could leave
+    monkeypatch.setattr(engine._scheduler, "step", lambda: (time.sleep(0.02), step())[1])
     for stream in (True, False):
         before = engine.stats()["cancelled"]
-        body = chat_body("hi", stream=stream, max_tokens=480, logit_bias=never, n=60)
+        body = chat_body("hi", stream=stream, max_tokens=480, logit_bias=never, n=3)
         content = json.dumps(body).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
         with socket.create_connection((address.hostname, address.port)) as client:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatwright.corpora.documents import Tally, encodable
 from chatwright.corpora.reading.raw import FileError, chunks, kind
 from chatwright.corpora.reading.rows import rows
-from chatwright.data.chats import chain_files
 from chatwright.data.formats import Row, SkipRow
+from chatwright.data.record_stream import Paths, stream_records
 from chatwright.errors import UserError
-
-Paths = str | Path | Sequence[str | Path]
 
 LAYOUTS = (("src", "tgt"), ("source", "target"), ("prompt", "completion"))
 """The fields of source and target that are known by their names, the first that a row has."""
@@ -82,22 +80,13 @@ def read_pairs(paths: Paths, fields: Fields = Fields(), skipped: Tally | None = 
     `skipped` counts rows left out by reason, with the first place of each. Raises `UserError` for a missing, empty or
     wholly broken file, for rows without the fields, and when no pair is left at all.
     """
-    skipped = Tally() if skipped is None else skipped
-    named = [paths] if isinstance(paths, str | Path) else list(paths)
-    found = False
-    for path in chain_files(named):
-        for place, row in _rows(path, fields, skipped):
-            try:
-                pair = pair_of(row, place, fields)
-            except SkipRow as reason:
-                skipped.add(str(reason), place)
-                continue
-            found = True
-            yield pair
-    if not found:
-        told = [f"{count} × {reason} (first {skipped.places[reason]})" for reason, count in skipped.items()]
-        why = "; ".join(told) or "no file was given"
-        raise UserError(f"there is no pair to learn from in {', '.join(map(str, named))}: {why}")
+    return stream_records(
+        paths,
+        skipped,
+        lambda row, place: [pair_of(row, place, fields)],
+        "there is no pair to learn from",
+        lambda path, notes: _rows(path, fields, notes),
+    )
 
 
 def _rows(path: Path, fields: Fields, skipped: Tally) -> Iterator[tuple[str, Row]]:

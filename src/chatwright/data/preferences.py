@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TypeVar
 
 from chatwright.corpora.documents import Tally
-from chatwright.corpora.reading.rows import rows
-from chatwright.data.chats import chain_files
 from chatwright.data.formats import Row, SkipRow
 from chatwright.data.preference_formats import COMPARISONS, LABELLED, PROMPTS, format_of, number_of
+from chatwright.data.record_stream import Paths, stream_records
 from chatwright.data.records import Comparison, LabelledReply, Message, Prompt
 from chatwright.errors import UserError
-
-T = TypeVar("T")
-Paths = str | Path | Sequence[str | Path]
 
 
 def comparison_of(row: Row, place: str) -> Comparison:
@@ -82,17 +76,21 @@ def read_comparisons(paths: Paths, skipped: Tally | None = None) -> Iterator[Com
     Raises `UserError` for a missing, empty or wholly broken file, for rows of an unknown format, and when nothing is
     left at all.
     """
-    return _read(paths, skipped, lambda row, place: [comparison_of(row, place)], "comparison")
+    return stream_records(
+        paths, skipped, lambda row, place: [comparison_of(row, place)], "there is no comparison to learn from"
+    )
 
 
 def read_labelled(paths: Paths, skipped: Tally | None = None) -> Iterator[LabelledReply]:
     """Stream labelled replies, and those that comparisons give, as `read_comparisons` does."""
-    return _read(paths, skipped, _labelled_in, "labelled reply")
+    return stream_records(paths, skipped, _labelled_in, "there is no labelled reply to learn from")
 
 
 def read_prompts(paths: Paths, skipped: Tally | None = None) -> Iterator[Prompt]:
     """Stream prompts, as `read_comparisons` does."""
-    return _read(paths, skipped, lambda row, place: [prompt_of(row, place)], "prompt")
+    return stream_records(
+        paths, skipped, lambda row, place: [prompt_of(row, place)], "there is no prompt to learn from"
+    )
 
 
 def _labelled_in(row: Row, place: str) -> list[LabelledReply]:
@@ -100,27 +98,6 @@ def _labelled_in(row: Row, place: str) -> list[LabelledReply]:
     if not labelled and any(format.matches(row) for format in COMPARISONS.values()):
         return labelled_from(comparison_of(row, place))
     return [labelled_of(row, place)]
-
-
-def _read(
-    paths: Paths, skipped: Tally | None, records: Callable[[Row, str], Iterable[T]], what: str
-) -> Iterator[T]:
-    skipped = Tally() if skipped is None else skipped
-    named = [paths] if isinstance(paths, str | Path) else list(paths)
-    found = False
-    for path in chain_files(named):
-        for place, row in rows(path, skipped):
-            try:
-                new = records(row, place)
-            except SkipRow as reason:
-                skipped.add(str(reason), place)
-                continue
-            found = True
-            yield from new
-    if not found:
-        told = [f"{count} × {reason} (first {skipped.places[reason]})" for reason, count in skipped.items()]
-        why = "; ".join(told) or "no file was given"
-        raise UserError(f"there is no {what} to learn from in {', '.join(map(str, named))}: {why}")
 
 
 def _checked(prompt: list[Message]) -> tuple[Message, ...]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from chatwright.corpora.documents import Tally
 from chatwright.corpora.reading.rows import rows
-from chatwright.data.chats import chain_files
 from chatwright.data.encode_groups import reply_ids
 from chatwright.data.formats import Row, SkipRow, chat_of
 from chatwright.data.preference_formats import COMPARISONS
 from chatwright.data.preferences import comparison_of
+from chatwright.data.record_stream import chain_files
 from chatwright.data.records import Prompt
 from chatwright.errors import UserError
 from chatwright.evaluation.answers import Share

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from chatwright.corpora.documents import Tally, encodable
-from chatwright.corpora.reading.rows import rows
-from chatwright.data.chats import chain_files
 from chatwright.data.formats import Row, SkipRow
 from chatwright.data.preference_formats import COMPARISONS, format_of
 from chatwright.data.preferences import prompt_of
+from chatwright.data.record_stream import stream_records
 from chatwright.data.records import Message
 from chatwright.errors import UserError
 from chatwright.serving.votes.records import Item, Sampling
@@ -27,20 +26,9 @@ def read_items(path: str | Path, skipped: Tally | None = None) -> Iterator[Item]
     whose ranks are not looked at; or an open comparison as the judge `people` writes it. `skipped` counts what is left
     out by reason. Raises UserError where nothing is left.
     """
-    skipped = Tally() if skipped is None else skipped
-    found = False
-    for file in chain_files([path]):
-        for place, row in rows(file, skipped):
-            try:
-                item = item_of(row, place)
-            except SkipRow as reason:
-                skipped.add(str(reason), place)
-                continue
-            found = True
-            yield item
-    if not found:
-        told = [f"{count} × {reason} (first {skipped.places[reason]})" for reason, count in skipped.items()]
-        raise UserError(f"there is nothing to label in {path}: {'; '.join(told) or 'it has no rows'}")
+    return stream_records(
+        path, skipped, lambda row, place: [item_of(row, place)], "there is nothing to label"
+    )
 
 
 def item_of(row: Row, place: str) -> Item:

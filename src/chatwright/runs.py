@@ -170,8 +170,11 @@ def start(
     options: Any,
     parents: Mapping[str, Run] | None = None,
     inputs: Sequence[PathLike] = (),
+    mend: str = "give a new -o",
 ) -> Iterator[OpenRun]:
     """Open the run of `verb` at `directory`: a new one, or the same one to resume. Held by this process alone.
+
+    `mend` is what the refusal of other options or inputs advises.
 
     Raises UserError when another process holds it, when it is another run, or when the directory holds other things.
     """
@@ -193,7 +196,7 @@ def start(
                 if is_new:
                     atomic_write(run.directory / "run.json", dumps(_new_info(identity)))
                 else:
-                    _refuse_difference(run, identity)
+                    _refuse_difference(run, identity, mend)
                 remove_leftovers(run.directory)
                 yield run
             except UserError:
@@ -287,7 +290,7 @@ def _is_own(name: str) -> bool:
     return name == ".lock" or name.startswith("run.json.tmp-")
 
 
-def _refuse_difference(run: Run, identity: Mapping[str, Any]) -> None:
+def _refuse_difference(run: Run, identity: Mapping[str, Any], mend: str) -> None:
     info = run.info
     if info["verb"] != identity["verb"]:
         raise UserError(
@@ -303,9 +306,7 @@ def _refuse_difference(run: Run, identity: Mapping[str, Any]) -> None:
         found.append(f"inputs: the content of {names} differs")
     if found:
         difference = "; ".join(found)
-        raise UserError(
-            f"{run.directory} was made with other options or inputs ({difference}); give a new -o"
-        )
+        raise UserError(f"{run.directory} was made with other options or inputs ({difference}); {mend}")
 
 
 def _differences(before: Any, after: Any, place: str) -> Iterator[str]:

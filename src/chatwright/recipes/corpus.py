@@ -62,11 +62,12 @@ def corpus(inputs: str | Path | Sequence[str | Path], out: str | Path, options: 
     that is off by default runs when one of its options is given. The same command goes on where it was killed.
     """
     paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    chosen = _chosen(options)
+    chosen = build_options(options)
     reuse = Run(Path(options.reuse)) if options.reuse else None
     if reuse and (not reuse.exists or reuse.verb != "corpus"):
         raise UserError(f"reuse={options.reuse} is not a run of corpus")
-    with _started(out, _identity(chosen, paths), paths) as run:
+    mend = f"give a new -o, with reuse={out} to take over what does not change"
+    with runs.start("corpus", out, _identity(chosen, paths), inputs=paths, mend=mend) as run:
         if run.finished:
             return Run(run.directory)
         with _watched(run) as progress:
@@ -84,7 +85,7 @@ def corpus(inputs: str | Path | Sequence[str | Path], out: str | Path, options: 
         return _finished(run, report, options.keep_stages)
 
 
-def _chosen(options: CorpusVerbOptions) -> CorpusOptions:
+def build_options(options: CorpusVerbOptions) -> CorpusOptions:
     """The options of the build: the groups of the steps become one."""
     common = {field.name: getattr(options, field.name) for field in fields(CommonOptions)}
     groups = {name: getattr(options, name) for name, _, _ in _STEPS}
@@ -101,19 +102,6 @@ def _identity(options: CorpusOptions, paths: Sequence[str | Path]) -> dict[str, 
 def _named(paths: Sequence[str | Path]) -> dict[str, Any]:
     named = [str(path) for path in paths if not Path(path).exists()]
     return {"named_sources": named, "python": sys.version.split()[0]} if named else {}
-
-
-@contextmanager
-def _started(out: str | Path, identity: Any, paths: Sequence[str | Path]) -> Iterator[OpenRun]:
-    """The run; where it was made with other options, the refusal says what saves the work."""
-    try:
-        with runs.start("corpus", out, identity, inputs=paths) as run:
-            yield run
-    except UserError as error:
-        if "was made with other options or inputs" in str(error):
-            kept = f"{error}, with reuse={out} to take over what does not change"
-            raise UserError(kept) from None
-        raise
 
 
 @contextmanager

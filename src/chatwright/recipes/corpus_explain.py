@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, make_dataclass
+from dataclasses import make_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from chatwright import registry
 from chatwright.config import as_dict, option
 from chatwright.corpora.accounts import counted
-from chatwright.corpora.choices import CommonOptions, CorpusOptions, chosen_steps
+from chatwright.corpora.choices import chosen_steps
 from chatwright.corpora.operators.contract import is_collective, step_class
 from chatwright.corpora.reading.discover import discover
 from chatwright.corpora.reading.read import read
@@ -25,6 +24,7 @@ from chatwright.corpora.reporting.explain import DROPPED, DocumentTrace, StepTra
 from chatwright.errors import UserError
 from chatwright.progress import say, visible
 from chatwright.recipes.corpus import Options as CorpusVerb
+from chatwright.recipes.corpus import build_options
 from chatwright.recipes.verb import verb
 
 _STYLES = {OUT: "red strike", IN: "green"}
@@ -50,7 +50,7 @@ def corpus_explain(file: str | Path, options: Any) -> dict[str, Any]:
 
     Takes the options of `corpus`. Steps that compare documents see those of this file only.
     """
-    skipped, chosen = Skipped(), _chosen(options)
+    skipped, chosen = Skipped(), build_options(options)
     sources = discover([file], skipped, chosen.mirror)
     found = list(islice(read(sources, skipped, chosen.text_field, limits=chosen.limits), _MOST + 1))
     if not found:
@@ -73,13 +73,6 @@ def corpus_explain(file: str | Path, options: Any) -> dict[str, Any]:
         "documents": [_plain(trace) for trace in traces],
         "skipped": counted(skipped),
     }
-
-
-def _chosen(options: Any) -> CorpusOptions:
-    """The options of the build: the groups of the steps become one."""
-    common = {field.name: getattr(options, field.name) for field in fields(CommonOptions)}
-    groups = {name: getattr(options, name) for name in registry.table("corpus_operator")}
-    return CorpusOptions(**common, step_options={name: group for name, group in groups.items() if group})
 
 
 def _show(traces: Sequence[DocumentTrace], names: Sequence[str], options: Any) -> None:

@@ -82,3 +82,16 @@ def test_a_broken_options_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_word_without_a_value_is_refused() -> None:
     with pytest.raises(UserError, match="key=value"):
         parse_pairs(["=3"])
+
+
+def test_an_empty_value_is_not_the_default() -> None:
+    """What a shell makes of an unset variable must be refused by its owner, and not pass as if it had not been given."""
+
+    @dataclass(frozen=True)
+    class Keyed:
+        key: str | None = option(None, "a key")
+        size: int | None = option(None, "a size")
+
+    assert build(Keyed, {"key": ""}).key == ""
+    with pytest.raises(UserError, match="size= is not a whole number"):
+        build(Keyed, {"size": ""})

@@ -81,7 +81,7 @@ def _mapping(value: Any, key: str) -> Mapping[str, Any]:
 
 
 def _convert_union(value: Any, arguments: tuple[Any, ...], key: str) -> Any:
-    if type(None) in arguments and (value is None or value in ("none", "null", "None", "")):
+    if type(None) in arguments and (value is None or value in ("none", "null", "None")):
         return None
     failures = []
     for hint in (a for a in arguments if a is not type(None)):

@@ -68,6 +68,7 @@ def test_what_cannot_be_served_is_told_in_one_line(
             ((journey.chat, "host=no.such.host.invalid", votes), "host=no.such.host.invalid"),
             ((journey.chat, "engine=llamacp", "port=0", votes), "did you mean 'llamacpp'?"),
             ((journey.chat, "--prot", "1"), "did you mean '--port'?"),
+            ((journey.chat, "api_key=", "port=0", votes), "api_key must be one or more printable"),
         ):
             assert main(["serve", *map(str, words)]) == 2
             assert said in capsys.readouterr().err

@@ -7,11 +7,11 @@ import { sampling } from "../lib/preferences.js";
 import { failureBlock } from "../parts/failure.js";
 import { statsLine } from "../parts/turn.js";
 import { written } from "../parts/writer.js";
+import { WritingTab } from "../parts/writing.js";
 
-export class CompletionTab {
-  #stopper = null;
-
+export class CompletionTab extends WritingTab {
   constructor(app) {
+    super();
     this.app = app;
     this.kept = app.kept("completion");
     this.area = h("textarea", { class: "field tall", rows: "7", value: this.kept.text ?? "", placeholder: t("completionHint"), "aria-label": t("completionText") });
@@ -21,7 +21,7 @@ export class CompletionTab {
     });
     this.fit = growing(this.area);
     this.writer = button({ label: t("continue"), sign: "completion", kind: "main", press: () => this.#write() });
-    this.stopper = button({ label: t("stop"), sign: "stop", kind: "main", press: () => this.#stopper?.abort() });
+    this.stopper = button({ label: t("stop"), sign: "stop", kind: "main", press: () => this.running?.abort() });
     this.result = h("div", { class: "result" });
     this.element = h(
       "div",
@@ -33,20 +33,6 @@ export class CompletionTab {
     );
     this.#busy(false);
     if (this.kept.reply) this.#show(this.kept.reply);
-  }
-
-  close() {
-    this.#stopper?.abort();
-  }
-
-  focus() {
-    if (matchMedia("(hover: hover)").matches) this.area.focus();
-  }
-
-  key(event) {
-    if (event.key !== "Escape" || !this.#stopper) return false;
-    this.#stopper.abort();
-    return true;
   }
 
   #changed() {
@@ -62,8 +48,8 @@ export class CompletionTab {
 
   async #write() {
     const prompt = this.area.value;
-    if (!prompt.trim() || this.#stopper) return;
-    this.#stopper = new AbortController();
+    if (!prompt.trim() || this.running) return;
+    this.running = new AbortController();
     this.#busy(true);
     const draw = eachFrame(() => this.#show(this.kept.reply));
     const grown = (reply) => {
@@ -73,8 +59,8 @@ export class CompletionTab {
     const model = this.app.model();
     const drawn = sampling();
     const body = () => ({ model, prompt, ...this.app.room(model), ...drawn });
-    await written({ path: "v1/completions", body, signal: this.#stopper.signal, grown });
-    this.#stopper = null;
+    await written({ path: "v1/completions", body, signal: this.running.signal, grown });
+    this.running = null;
     this.#busy(false);
   }
 

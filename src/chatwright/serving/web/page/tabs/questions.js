@@ -8,13 +8,13 @@ import { Composer } from "../parts/composer.js";
 import { notice } from "../parts/dialog.js";
 import { thumbs } from "../parts/vote.js";
 import { ReplyPane, written } from "../parts/writer.js";
+import { WritingTab } from "../parts/writing.js";
 
 const MOST_BYTES = 2_000_000;
 
-export class QuestionsTab {
-  #stopper = null;
-
+export class QuestionsTab extends WritingTab {
   constructor(app) {
+    super();
     this.app = app;
     this.kept = app.kept("questions");
     this.kept.asked ??= [];
@@ -31,7 +31,7 @@ export class QuestionsTab {
     });
     const file = h("input", { type: "file", accept: ".txt,.md,.csv,.json,text/*", class: "hidden", tabindex: "-1", "aria-label": t("openFile") });
     file.addEventListener("change", () => this.#take(file.files[0]));
-    this.composer = new Composer({ send: (text) => this.#ask(text), stop: () => this.#stopper?.abort(), draft: this.kept, label: t("askText") });
+    this.composer = new Composer({ send: (text) => this.#ask(text), stop: () => this.running?.abort(), draft: this.kept, label: t("askText") });
     this.answers = h("div", { class: "answers", role: "log", "aria-live": "off", "aria-label": t("answers") });
     this.element = h(
       "div",
@@ -43,20 +43,6 @@ export class QuestionsTab {
       this.answers,
     );
     for (const entry of this.kept.asked) if (entry.reply) this.#entry(entry).show(entry.reply);
-  }
-
-  close() {
-    this.#stopper?.abort();
-  }
-
-  focus() {
-    if (matchMedia("(hover: hover)").matches) this.area.focus();
-  }
-
-  key(event) {
-    if (event.key !== "Escape" || !this.#stopper) return false;
-    this.#stopper.abort();
-    return true;
   }
 
   async #take(file) {
@@ -79,7 +65,7 @@ export class QuestionsTab {
       this.area.focus();
       return;
     }
-    this.#stopper = new AbortController();
+    this.running = new AbortController();
     this.composer.busy(true);
     const body = { model: this.app.model(), messages: this.#messages(question), ...sampling() };
     const asked = () => ({ ...this.app.room(body.model), ...body });
@@ -90,8 +76,8 @@ export class QuestionsTab {
       entry.reply = reply;
       pane.show(reply);
     };
-    await written({ path: "v1/chat/completions", body: asked, signal: this.#stopper.signal, grown });
-    this.#stopper = null;
+    await written({ path: "v1/chat/completions", body: asked, signal: this.running.signal, grown });
+    this.running = null;
     this.composer.busy(false);
   }
 

@@ -6,11 +6,11 @@ import { number, t } from "../lib/i18n.js";
 import { copyButton } from "../lib/markdown.js";
 import { told } from "../lib/session.js";
 import { failureBlock } from "../parts/failure.js";
+import { WritingTab } from "../parts/writing.js";
 
-export class TranslationTab {
-  #stopper = null;
-
+export class TranslationTab extends WritingTab {
   constructor(app) {
+    super();
     this.app = app;
     this.kept = app.kept("translation");
     this.area = h("textarea", { class: "field tall", rows: "9", value: this.kept.text ?? "", placeholder: t("translationHint"), "aria-label": t("translationSource") });
@@ -32,14 +32,6 @@ export class TranslationTab {
     this.#show();
   }
 
-  close() {
-    this.#stopper?.abort();
-  }
-
-  focus() {
-    if (matchMedia("(hover: hover)").matches) this.area.focus();
-  }
-
   #changed() {
     this.kept.text = this.area.value;
     this.sender.disabled = !this.area.value.trim();
@@ -48,9 +40,9 @@ export class TranslationTab {
   async #translate() {
     const text = this.area.value.trim();
     if (!text) return;
-    this.#stopper?.abort();
+    this.running?.abort();
     const stopper = new AbortController();
-    this.#stopper = stopper;
+    this.running = stopper;
     this.result.classList.add("waiting");
     const begun = performance.now();
     try {

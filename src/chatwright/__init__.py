@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from chatwright.recipes.alignment.ppo import ppo
     from chatwright.recipes.alignment.reward import reward
     from chatwright.recipes.alignment.score import score
-    from chatwright.recipes.augment import augment
     from chatwright.recipes.chat import chat
-    from chatwright.recipes.corpus import corpus
-    from chatwright.recipes.corpus_explain import corpus_explain
     from chatwright.recipes.embed import embed, write_embeddings
     from chatwright.recipes.fill import fill
     from chatwright.recipes.first_run.quickstart import quickstart
@@ -41,12 +38,15 @@ if TYPE_CHECKING:
     from chatwright.recipes.generate import generate
     from chatwright.recipes.list import list_names
     from chatwright.recipes.pretrain import pretrain
-    from chatwright.recipes.questions import questions
     from chatwright.recipes.serve import serve
     from chatwright.recipes.sft import sft
     from chatwright.recipes.show import show
-    from chatwright.recipes.tokenizer import tokenizer
-    from chatwright.recipes.tokenizer_show import tokenizer_show
+    from chatwright.recipes.text.augment import augment
+    from chatwright.recipes.text.corpus import corpus
+    from chatwright.recipes.text.corpus_explain import corpus_explain
+    from chatwright.recipes.text.questions import questions
+    from chatwright.recipes.text.tokenizer import tokenizer
+    from chatwright.recipes.text.tokenizer_show import tokenizer_show
     from chatwright.recipes.translate import translate
     from chatwright.recipes.votes import votes
     from chatwright.runs import Run
@@ -56,11 +56,11 @@ _PUBLIC = {
     "Run": "chatwright.runs",
     "UserError": "chatwright.errors",
     "align": "chatwright.recipes.alignment.loop.align",
-    "augment": "chatwright.recipes.augment",
+    "augment": "chatwright.recipes.text.augment",
     "best_of_n": "chatwright.recipes.alignment.best_of_n",
     "chat": "chatwright.recipes.chat",
-    "corpus": "chatwright.recipes.corpus",
-    "corpus_explain": "chatwright.recipes.corpus_explain",
+    "corpus": "chatwright.recipes.text.corpus",
+    "corpus_explain": "chatwright.recipes.text.corpus_explain",
     "distill": "chatwright.recipes.alignment.distill",
     "dpo": "chatwright.recipes.alignment.direct.preference",
     "export": "chatwright.recipes.foreign.export",
@@ -74,7 +74,7 @@ _PUBLIC = {
     "orpo": "chatwright.recipes.alignment.direct.preference",
     "ppo": "chatwright.recipes.alignment.ppo",
     "pretrain": "chatwright.recipes.pretrain",
-    "questions": "chatwright.recipes.questions",
+    "questions": "chatwright.recipes.text.questions",
     "quickstart": "chatwright.recipes.first_run.quickstart",
     "reward": "chatwright.recipes.alignment.reward",
     "rloo": "chatwright.recipes.alignment.grpo",
@@ -83,8 +83,8 @@ _PUBLIC = {
     "sft": "chatwright.recipes.sft",
     "show": "chatwright.recipes.show",
     "simpo": "chatwright.recipes.alignment.direct.preference",
-    "tokenizer": "chatwright.recipes.tokenizer",
-    "tokenizer_show": "chatwright.recipes.tokenizer_show",
+    "tokenizer": "chatwright.recipes.text.tokenizer",
+    "tokenizer_show": "chatwright.recipes.text.tokenizer_show",
     "translate": "chatwright.recipes.translate",
     "votes": "chatwright.recipes.votes",
     "write_embeddings": "chatwright.recipes.embed",

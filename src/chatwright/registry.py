@@ -16,12 +16,12 @@ from chatwright.errors import UserError, did_you_mean
 TABLES: dict[str, dict[str, str]] = {
     "verb": {
         "quickstart": "chatwright.recipes.first_run.quickstart:quickstart",
-        "corpus": "chatwright.recipes.corpus:corpus",
-        "corpus-explain": "chatwright.recipes.corpus_explain:corpus_explain",
-        "questions": "chatwright.recipes.questions:questions",
-        "augment": "chatwright.recipes.augment:augment",
-        "tokenizer": "chatwright.recipes.tokenizer:tokenizer",
-        "tokenizer-show": "chatwright.recipes.tokenizer_show:tokenizer_show",
+        "corpus": "chatwright.recipes.text.corpus:corpus",
+        "corpus-explain": "chatwright.recipes.text.corpus_explain:corpus_explain",
+        "questions": "chatwright.recipes.text.questions:questions",
+        "augment": "chatwright.recipes.text.augment:augment",
+        "tokenizer": "chatwright.recipes.text.tokenizer:tokenizer",
+        "tokenizer-show": "chatwright.recipes.text.tokenizer_show:tokenizer_show",
         "pretrain": "chatwright.recipes.pretrain:pretrain",
         "sft": "chatwright.recipes.sft:sft",
         "reward": "chatwright.recipes.alignment.reward:reward",

@@ -12,8 +12,8 @@ import pytest
 
 from chatwright.corpora.accounts import read_report
 from chatwright.insight import corpus_page, corpus_samples
-from chatwright.recipes.corpus import corpus
 from chatwright.recipes.show import show
+from chatwright.recipes.text.corpus import corpus
 from chatwright.runs import Run
 
 EVIL = "<script>alert(1)</script> & <img src=x onerror=alert(2)> "

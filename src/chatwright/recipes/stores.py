@@ -18,7 +18,7 @@ from chatwright.data.records import Message
 from chatwright.data.store import TokenStore
 from chatwright.distributed.launch import World
 from chatwright.progress import bar
-from chatwright.recipes.corpus import TEXT
+from chatwright.recipes.text.corpus import TEXT
 from chatwright.runs import Run
 from chatwright.tokenization.tokenizer import Tokenizer
 

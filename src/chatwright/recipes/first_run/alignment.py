@@ -22,7 +22,7 @@ from chatwright.recipes.alignment.ppo import ppo
 from chatwright.recipes.alignment.reward import reward
 from chatwright.recipes.first_run.knowing import prompt_rows
 from chatwright.recipes.first_run.sizes import Size
-from chatwright.recipes.questions import PROMPTS, TRAIN, UNKNOWN_VALIDATION
+from chatwright.recipes.text.questions import PROMPTS, TRAIN, UNKNOWN_VALIDATION
 from chatwright.runs import Run
 from chatwright.training.machine import fastest_precision
 

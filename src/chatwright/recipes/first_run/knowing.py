@@ -16,7 +16,7 @@ from chatwright.files import atomic_write
 from chatwright.generation.text import TextModel, replies
 from chatwright.insight.charts import spark
 from chatwright.recipes.first_run.voting import prepare_votes
-from chatwright.recipes.questions import UNKNOWN_TEST
+from chatwright.recipes.text.questions import UNKNOWN_TEST
 from chatwright.runs import Run
 
 _SHOWN_EACH = 2

@@ -10,7 +10,6 @@ from typing import Any
 from chatwright.config import option
 from chatwright.errors import UserError
 from chatwright.progress import say
-from chatwright.recipes.corpus import corpus
 from chatwright.recipes.first_run.report import (
     advice,
     completion_samples,
@@ -19,7 +18,8 @@ from chatwright.recipes.first_run.report import (
 from chatwright.recipes.first_run.sizes import Size, vocabulary_for
 from chatwright.recipes.pretrain import pretrain
 from chatwright.recipes.sft import sft
-from chatwright.recipes.tokenizer import tokenizer
+from chatwright.recipes.text.corpus import corpus
+from chatwright.recipes.text.tokenizer import tokenizer
 from chatwright.runs import Run
 from chatwright.tokenization.train import VocabularyTooLarge
 

@@ -11,7 +11,6 @@ from chatwright.corpora.reading.read import discover
 from chatwright.data.chats import read_chats
 from chatwright.errors import UserError
 from chatwright.progress import is_interactive, say
-from chatwright.recipes.corpus import corpus
 from chatwright.recipes.first_run import alignment
 from chatwright.recipes.first_run.knowing import knowing_lines, measure_knowing
 from chatwright.recipes.first_run.own_text import QuickstartOptions, figures, own_text, stage
@@ -24,9 +23,10 @@ from chatwright.recipes.first_run.report import (
 )
 from chatwright.recipes.first_run.sizes import Size, kept_size
 from chatwright.recipes.pretrain import pretrain
-from chatwright.recipes.questions import HELD_OUT, TRAIN, VALIDATION, questions
 from chatwright.recipes.sft import sft
-from chatwright.recipes.tokenizer import tokenizer
+from chatwright.recipes.text.corpus import corpus
+from chatwright.recipes.text.questions import HELD_OUT, TRAIN, VALIDATION, questions
+from chatwright.recipes.text.tokenizer import tokenizer
 from chatwright.recipes.verb import verb
 from chatwright.runs import Run
 

@@ -19,7 +19,7 @@ from chatwright.evaluation.answers import exact_match
 from chatwright.files import atomic_write
 from chatwright.generation.text import Chat, TextModel, replies
 from chatwright.progress import bar
-from chatwright.recipes.corpus import TEXT
+from chatwright.recipes.text.corpus import TEXT
 from chatwright.runs import Run
 
 _LANGUAGES = {"en": "English", "zh": "Chinese"}

@@ -8,7 +8,7 @@ import pytest
 
 from chatwright.cli import main
 from chatwright.errors import UserError
-from chatwright.recipes.tokenizer_show import tokenizer_show
+from chatwright.recipes.text.tokenizer_show import tokenizer_show
 from helpers.journey import Journey, make_journey
 
 

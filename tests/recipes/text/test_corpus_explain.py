@@ -10,7 +10,7 @@ import pytest
 import chatwright as cw
 from chatwright.cli import main
 from chatwright.errors import UserError
-from chatwright.recipes.corpus_explain import corpus_explain
+from chatwright.recipes.text.corpus_explain import corpus_explain
 
 LONG = (
     "It was the best of times, it was the worst of times, it was the age of wisdom for all of us in the town."

@@ -23,8 +23,8 @@ from chatwright.corpora.reporting.difference import IN, OUT, Piece, seen, shorte
 from chatwright.corpora.reporting.explain import DROPPED, DocumentTrace, StepTrace, explain
 from chatwright.errors import UserError
 from chatwright.progress import say, visible
-from chatwright.recipes.corpus import Options as CorpusVerb
-from chatwright.recipes.corpus import build_options
+from chatwright.recipes.text.corpus import Options as CorpusVerb
+from chatwright.recipes.text.corpus import build_options
 from chatwright.recipes.verb import verb
 
 _STYLES = {OUT: "red strike", IN: "green"}

@@ -14,7 +14,7 @@ from chatwright.corpora.reading.python_docs import entries, exists
 from chatwright.corpora.store import stored
 from chatwright.data import questions as maker
 from chatwright.data.unknown_names import PromptRow
-from chatwright.recipes.corpus import TEXT
+from chatwright.recipes.text.corpus import TEXT
 from chatwright.runs import Run
 
 SMALL = {"rounds": 3, "plain": 1, "prompts": 400, "validation_rows": 20, "test_rows": 40}
@@ -115,7 +115,7 @@ def test_the_corpus_leaves_out_what_is_kept_out(run: Run, tmp_path: Path) -> Non
 
 
 def test_no_name_is_made_up_that_python_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatwright.recipes.asking.exists", lambda name: True)
+    monkeypatch.setattr("chatwright.recipes.text.asking.exists", lambda name: True)
     with pytest.raises(cw.UserError, match="recombine to 0 others"):
         cw.questions("python:json", tmp_path / "out", unknown=2, kept_out=0)
 

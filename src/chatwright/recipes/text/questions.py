@@ -18,7 +18,7 @@ from chatwright.data.unknown_names import Unknown
 from chatwright.errors import UserError
 from chatwright.files import aside_of, writing
 from chatwright.progress import bar, say
-from chatwright.recipes.asking import (
+from chatwright.recipes.text.asking import (
     MOST_ECHOED,
     QuestionOptions,
     echoing,

@@ -16,7 +16,7 @@ from chatwright.data.chats import read_chats
 from chatwright.data.pairs import Fields, read_pairs
 from chatwright.errors import UserError
 from chatwright.progress import bar, say
-from chatwright.recipes.corpus import TEXT
+from chatwright.recipes.text.corpus import TEXT
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import OpenRun, Run
 from chatwright.tokenization.special import ENDOFTEXT

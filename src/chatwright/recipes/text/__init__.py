@@ -1,0 +1,1 @@
+"""The verbs that make and look at text: corpus, augment, questions, tokenizer."""

@@ -22,5 +22,8 @@ def test_a_log_says_the_share_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = progress.Bar("reading", 1.0)
     shown.update(0.04, "4%")
     shown.update(0.5, "loss 2")
+    counting = progress.Bar("encoding chats", None)
+    counting.update(1200, "1,200 chats")
+    assert "encoding chats: 1,200 chats (" in said[2]
     assert "reading:   4% (" in said[0]
     assert "reading:  50% loss 2 (" in said[1]

@@ -61,7 +61,8 @@ class Bar:
         spent = time.monotonic() - self._begun
         share = f"{done / self.total:4.0%}" if self.total else f"{done:,.0f}"
         left = f", {spent / done * (self.total - done):.0f} s left" if self.total and done else ""
-        said = "" if note == share.strip() else f" {note}"
+        said = note.removeprefix(share.strip())
+        said = said if said != note or not note else f" {note}"
         say(f"  {self.title}: {share}{said} ({spent:.0f} s{left})")
 
 

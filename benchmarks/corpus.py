@@ -216,8 +216,11 @@ def found_duplicates(mix: Mix, after: dict[str, list[Doc]]) -> dict[str, Any]:
 
 
 def is_there(copy: duplicates.Copy, texts: dict[str, str]) -> bool:
-    """Whether a copy and its original, and of a paragraph its words in both, come to the steps that compare."""
+    """Whether a copy and its original, and of a paragraph its words in both, come to the steps that compare. An exact copy
+    is planted with other line breaks, and where these hide its front matter from `clean` it is none any more."""
     if not {copy.id, copy.original} <= texts.keys():
+        return False
+    if copy.kind == "exact" and texts[copy.id] != texts[copy.original]:
         return False
     paragraph = plain(copy.paragraph)
     return paragraph in texts[copy.id] and paragraph in texts[copy.original]

@@ -79,6 +79,7 @@ def test_a_worker_that_dies_is_told_with_its_part(engine: Engine, tmp_path: Path
         workers.run(ToldStage(tmp_path), told("ok", "killed", "slow"), ignore)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", CHILDREN[:2], ids=str)
 def test_nobody_works_on_when_a_task_has_failed(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(UserError), Workers(engine) as workers:

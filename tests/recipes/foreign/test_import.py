@@ -233,6 +233,7 @@ def test_stories_are_told(tmp_path: Path) -> None:
     assert read_options(run.directory).layers == 5
 
 
+@pytest.mark.slow
 def test_smollm2_knows_the_capital(tmp_path: Path) -> None:
     metadata = pytest.importorskip("importlib.metadata")
     try:

@@ -1,5 +1,5 @@
 """The family on one corpus, at like numbers of parameters and for the same minutes: GPT-2, Qwen3, BERT, XLNet and the encoder-decoder,
-each with the objective that it was made for. Prints one JSON object, and writes the comparison page with --page.
+each with the objective that it was made for. Prints one JSON object, and writes the comparison page in English and Chinese with --page.
 
     python benchmarks/family.py [--minutes 3] [--seed 0] [--keep DIRECTORY] [--page docs/comparison.md]
 
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import chatwright as cw
+from chatwright.insight.charts import spark
 from chatwright.runs import Run
 
 PACKAGES = ("stdlib", "numpy", "pyarrow", "rich", "jinja2", "tokenizers")
@@ -38,17 +39,40 @@ MEMBERS: dict[str, dict[str, Any]] = {
         "objective": "span_denoising",
     },
 }
-_HEAD = """# The family on one corpus
+_SAID = "Return the number of"
+_GAP = "Return the [MASK] of the list."
+_HEADS = {
+    "en": """# The family on one corpus
 
-Written by `{command}` on {threads} processor threads, seed {seed}: each trained {minutes:g} minutes from random weights on
+[中文]({other}) · [The family](family.md)
+
+Written by `{command}` on {threads} processor threads, seed {seed}: each was trained for {minutes:g} minutes from random weights on
 {megabytes:.1f} MB of documentation, with the same tokenizer of {vocabulary:,} tokens and rows of {context} positions. Each has the
 objective that it was made for, so the losses are not to be set against each other: a token that is predicted from both sides is
 easier than the next one. Tokens a second are input positions; BERT learns from 15 % of them, XLNet from a sixth, GPT-2 and
-Qwen3 from all.
+Qwen3 from all, and the Transformer's decoder from the spans that were cut out. One seed, a few minutes: it shows what each learns
+from in the same time, not which is best.
 
-| | parameters | steps | tokens/s | held out, after |
-|---|--:|--:|--:|---|
-"""
+| | objective | parameters | steps | tokens/s | loss over the minutes | held out, after |
+|---|---|--:|--:|--:|---|---|
+""",
+    "zh": """# 同一份语料上的模型家族
+
+[English]({other}) · [模型家族](family.zh.md)
+
+本页由 `{command}` 在 {threads} 个处理器线程上写成，随机种子 {seed}：每个模型都从随机权重开始，在 {megabytes:.1f} MB
+文档上训练 {minutes:g} 分钟，用同一个 {vocabulary:,} 个词元的分词器，每行 {context} 个位置。各用各的训练目标，所以损失不能互相比较：
+能看到左右两边的词元，比只看左边的下一个词元容易猜。“词元/秒”数的是输入位置；BERT 只从其中 15 % 学习，XLNet 从六分之一，GPT-2 和 Qwen3 从全部，
+Transformer 的解码器只学被剪下的片段。只有一个种子、几分钟：它说明同样的时间里各自学到什么，不说明谁最好。
+
+| | 目标 | 参数量 | 步数 | 词元/秒 | 损失的走势 | 之后在留出文本上 |
+|---|---|--:|--:|--:|---|---|
+""",
+}
+_SAMPLES = {
+    "en": "\nWhat each says of `{said}` (greedily), or puts into `{gap}`:\n\n",
+    "zh": "\n各自怎样续写 `{said}`（贪心），或怎样填 `{gap}`：\n\n",
+}
 
 
 def measure(place: Path, minutes: float, seed: int) -> dict[str, Any]:
@@ -79,13 +103,36 @@ def summary(run: Run) -> dict[str, Any]:
         "parameters": run.plan["parameters"],
         **{name: run.result[name] for name in ("steps", "tokens", "tokens_per_second")},
         "held_out": {name: value for name, value in after.items() if name != "samples"},
+        "curve": curve(run),
+        "says": says(run),
     }
 
 
-def page(found: dict[str, Any], command: str) -> str:
-    """The comparison as a page."""
-    head = _HEAD.format(
+def curve(run: Run) -> list[float]:
+    """The training loss of each step, all terms together."""
+    rows = [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    return [sum(one.values()) if isinstance(one, dict) else one for one in losses]
+
+
+def says(run: Run) -> str | None:
+    """How the model goes on, or what it fills in; None where it does neither."""
+    name = run.options["model"]["name"]
+    if name.startswith(("gpt", "qwen")):
+        return str(
+            cw.generate(run.directory, [_SAID], max_new_tokens=24, temperature=0)["completions"][0]
+        ).replace("\n", "⏎")
+    if name.startswith(("bert", "xlnet")):
+        (gap,) = cw.fill(run.directory, _GAP)["masks"]
+        return ", ".join(f"{each['token'].strip() or each['token']!r} {each['chance']:.1%}" for each in gap)
+    return None
+
+
+def page(found: dict[str, Any], command: str, language: str, other: str) -> str:
+    """The comparison as a page, in one language, with a link to the same in the other."""
+    head = _HEADS[language].format(
         command=command,
+        other=other,
         threads=found["threads"],
         seed=found["seed"],
         minutes=found["minutes"],
@@ -93,13 +140,18 @@ def page(found: dict[str, Any], command: str) -> str:
         vocabulary=VOCABULARY,
         context=CONTEXT,
     )
-    return head + "".join(_line(name, run) for name, run in found["runs"].items())
+    lines = [_line(name, run) for name, run in found["runs"].items()]
+    said = "\n".join(f"{name}: {run['says']}" for name, run in found["runs"].items() if run["says"])
+    return head + "".join(lines) + _SAMPLES[language].format(said=_SAID, gap=_GAP) + f"```text\n{said}\n```\n"
 
 
 def _line(name: str, run: dict[str, Any]) -> str:
     told = ", ".join(_told(key, value) for key, value in run["held_out"].items() if isinstance(value, float))
     numbers = f"{run['parameters']:,} | {run['steps']:,} | {run['tokens_per_second']:,.0f}"
-    return f"| {name} (`{run['model']}`) | {numbers} | {told} |\n"
+    objective = run["objective"].get("name", "next_token")
+    if run["model"].startswith("xlnet"):
+        objective = "permutation"
+    return f"| {name} (`{run['model']}`) | `{objective}` | {numbers} | {spark(run['curve'], 24)} | {told} |\n"
 
 
 def _told(key: str, value: float) -> str:
@@ -120,7 +172,9 @@ def main() -> None:
         found = measure(chosen.keep or Path(aside), chosen.minutes, chosen.seed)
     if chosen.page:
         command = f"python benchmarks/family.py --minutes {chosen.minutes:g} --seed {chosen.seed}"
-        chosen.page.write_text(page(found, command), encoding="utf-8")
+        chinese = chosen.page.with_suffix(".zh.md")
+        for place, language, other in ((chosen.page, "en", chinese), (chinese, "zh", chosen.page)):
+            place.write_text(page(found, command, language, other.name), encoding="utf-8")
     print(json.dumps(found))
 
 

@@ -244,7 +244,8 @@ $ chatwright tokenizer out/corpus -o out/tok vocab_size=8192
 ```
 
 In the tables, `32 / 8` heads are 32 query heads over 8 key-value heads. Sizes that no paper has are laid out for two processor
-cores, and counted over 8,192 tokens; the tokenizer's vocabulary takes that place in a run.
+cores, and counted over 8,192 tokens; the tokenizer's vocabulary takes that place in a run. Five of them, trained on one corpus for the
+same minutes: [comparison](comparison.md).
 """,
     """# 模型家族
 
@@ -265,7 +266,7 @@ $ chatwright tokenizer out/corpus -o out/tok vocab_size=8192
 ```
 
 表中“32 / 8”个头表示 32 个查询头共用 8 个键值头。论文里没有的尺寸是为双核处理器设计的，参数量按 8,192 的词表计算；实际训练时以分词器的
-词表为准。
+词表为准。其中五种在同一份语料上训练同样时间的结果见[对照](comparison.zh.md)。
 """,
 )
 LABELS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 Visits = Callable[..., "Visit"]
+
+
+def expect(locator: Locator) -> Any:
+    """What a part of the page is to be, soon: the page draws after an event, not in it."""
+    from playwright.sync_api import expect as expectation
+
+    expectation.set_options(timeout=10_000)
+    return expectation(locator)
 
 
 @dataclass
@@ -67,11 +76,16 @@ class Visit:
 
     def until(self, expression: str) -> None:
         """Wait until an expression holds; the page's policy leaves no other way to ask for it again and again."""
+        self.holds(lambda: self.page.evaluate(expression), expression)
+
+    def holds(self, condition: Callable[[], object], what: str = "") -> None:
+        """Wait until a condition holds, on the page or in what the server was asked."""
         for _ in range(500):
-            if self.page.evaluate(expression):
-                return
+            with suppress(LookupError):
+                if condition():
+                    return
             self.page.wait_for_timeout(20)
-        raise AssertionError(f"never came true: {expression}")
+        raise AssertionError(f"never came true: {what or condition.__code__.co_names}")
 
     def open(self, tab: str) -> None:
         # by script, for on a phone the tabs are in a drawer

@@ -7,7 +7,7 @@ import pytest
 from chatwright.serving.schema import CHAT, COMPLETION, TRANSLATE
 from chatwright.serving.votes import bodies
 from helpers.fake_serving import ENGLISH
-from serving.web.conftest import Visit
+from serving.web.conftest import Visit, expect
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def test_a_thumb_counts_at_once_and_takes_more_words(visit: Visit) -> None:
     assert kept[0]["reply"] == ENGLISH
     assert kept[0]["messages"] == [{"role": "user", "content": "Tell me"}]
     assert kept[0]["model"] == "aligned"
-    assert visit.button("Bad reply").get_attribute("aria-pressed") == "true"
+    expect(visit.button("Bad reply")).to_have_attribute("aria-pressed", "true")
     form.get_by_role("button", name="Wrong").click()
     form.get_by_label("A better answer (optional)").fill("It keeps ships off the rocks. 灯塔")
     form.get_by_label("Your name (optional)").fill("Ann")
@@ -38,15 +38,15 @@ def test_a_thumb_counts_at_once_and_takes_more_words(visit: Visit) -> None:
 
     visit.page.reload()
     visit.page.wait_for_selector(".reply")
-    assert visit.button("Bad reply").get_attribute("aria-pressed") == "true"
+    expect(visit.button("Bad reply")).to_have_attribute("aria-pressed", "true")
     visit.button("Good reply").click()
     visit.find(".vote-form .card").wait_for()
     assert len(kept) == 1
     assert kept[0]["value"] == 1
-    assert visit.button("Bad reply").get_attribute("aria-pressed") == "false"
+    expect(visit.button("Bad reply")).to_have_attribute("aria-pressed", "false")
     visit.page.keyboard.press("Escape")
-    assert not visit.find(".vote-form .card").count()
-    assert reply.is_visible()
+    expect(visit.find(".vote-form .card")).to_have_count(0)
+    expect(reply).to_be_visible()
 
 
 def test_a_vote_that_fails_is_taken_back(visit: Visit) -> None:
@@ -54,8 +54,8 @@ def test_a_vote_that_fails_is_taken_back(visit: Visit) -> None:
     visit.page.route("**/api/votes", lambda route: route.fulfill(status=500, body="{}"))
     visit.button("Good reply").click()
     visit.page.wait_for_selector(".notice")
-    assert visit.button("Good reply").get_attribute("aria-pressed") == "false"
-    assert not visit.find(".vote-form .card").count()
+    expect(visit.button("Good reply")).to_have_attribute("aria-pressed", "false")
+    expect(visit.find(".vote-form .card")).to_have_count(0)
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ def test_the_arena_hides_who_is_who_until_one_has_judged(
     assert "aligned" not in text
     assert "supervised" not in text
     assert "tokens/s" not in text
-    assert "From b." in visit.find('.duel-card[data-side="b"]').inner_text()
+    expect(visit.find('.duel-card[data-side="b"]')).to_contain_text("From b.", use_inner_text=True)
     visit.page.keyboard.press(key)
     visit.page.wait_for_selector(".thanks")
-    assert visit.fake.verdicts == [{"winner": winner}]
-    assert said in visit.find(".thanks").inner_text()
+    visit.holds(lambda: visit.fake.verdicts == [{"winner": winner}])
+    expect(visit.find(".thanks")).to_contain_text(said, use_inner_text=True)
     heads = visit.find(".duel-head strong").all_inner_texts()
     assert heads == ["aligned", "supervised"]
-    assert visit.find(".duel-card.won").count() == (winner in "ab")
-    assert visit.find(".stats").first.is_visible()
+    expect(visit.find(".duel-card.won")).to_have_count(winner in "ab")
+    expect(visit.find(".stats").first).to_be_visible()
     visit.page.keyboard.press(key)
-    assert len(visit.fake.verdicts) == 1
+    visit.holds(lambda: len(visit.fake.verdicts) == 1)
     visit.button("Next round").click()
-    assert visit.find(".examples").is_visible()
+    expect(visit.find(".examples")).to_be_visible()
 
 
 def test_one_model_against_itself_is_told_apart_by_its_sampling(visit: Visit) -> None:
@@ -113,7 +113,7 @@ def test_a_vote_that_the_server_forgot_is_given_anew(visit: Visit) -> None:
         "document.querySelector('[aria-label=\"Bad reply\"]').getAttribute('aria-pressed') === 'true'"
     )
     visit.find(".vote-form .card").wait_for()
-    assert [vote["value"] for vote in visit.fake.kept] == [-1]
+    visit.holds(lambda: [vote["value"] for vote in visit.fake.kept] == [-1])
 
 
 def test_a_verdict_takes_a_reason_and_digits_in_it_judge_nothing(visit: Visit) -> None:
@@ -125,42 +125,46 @@ def test_a_verdict_takes_a_reason_and_digits_in_it_judge_nothing(visit: Visit) -
     assert not visit.fake.verdicts
     visit.button("B is better").click()
     visit.page.wait_for_selector(".thanks")
-    assert visit.fake.verdicts == [{"winner": "b", "reason": "1 of 2 is true3"}]
+    visit.holds(lambda: visit.fake.verdicts == [{"winner": "b", "reason": "1 of 2 is true3"}])
     visit.button("Same words again").click()
     visit.page.wait_for_selector(".verdict")
-    assert visit.find(".bubble").inner_text() == "Tell me"
+    expect(visit.find(".bubble")).to_have_text("Tell me", use_inner_text=True)
 
 
 def test_a_side_that_fails_leaves_nothing_to_judge(visit: Visit) -> None:
     visit.open("arena")
     visit.send("break this")
     visit.page.wait_for_selector(".verdicts .button")
-    assert not visit.find(".verdict").count()
-    assert visit.button("Try again").count() == 1
+    expect(visit.find(".verdict")).to_have_count(0)
+    expect(visit.button("Try again")).to_have_count(1)
 
 
 def test_replies_are_ranked_by_keys(visit: Visit) -> None:
     visit.open("labelling")
     visit.page.wait_for_selector(".rank-card")
-    assert visit.find(".progress").inner_text() == "0 of 2"
+    expect(visit.find(".progress")).to_have_text("0 of 2", use_inner_text=True)
     press = visit.page.keyboard.press
     press("ArrowDown")
     press("ArrowDown")
     press("1")  # the third goes first
-    assert visit.find(".rank-card .name").all_inner_texts() == ["Reply C", "Reply A", "Reply B"]
+    expect(visit.find(".rank-card .name")).to_have_text(
+        ["Reply C", "Reply A", "Reply B"], use_inner_text=True
+    )
     press("Shift+ArrowDown")  # and one down
-    assert visit.find(".rank-card .name").all_inner_texts() == ["Reply A", "Reply C", "Reply B"]
+    expect(visit.find(".rank-card .name")).to_have_text(
+        ["Reply A", "Reply C", "Reply B"], use_inner_text=True
+    )
     press("=")
-    assert visit.find(".rank").all_inner_texts() == ["1", "1", "3"]
+    expect(visit.find(".rank")).to_have_text(["1", "1", "3"], use_inner_text=True)
     press("Enter")
     visit.until("document.querySelectorAll('.rank-card').length === 2")
-    assert visit.fake.rankings == [{"id": "1", "ranking": [[0, 2], [1]]}]
-    assert visit.find(".progress").inner_text() == "1 of 2"
+    visit.holds(lambda: visit.fake.rankings == [{"id": "1", "ranking": [[0, 2], [1]]}])
+    expect(visit.find(".progress")).to_have_text("1 of 2", use_inner_text=True)
     press("2")
     visit.button("Submit").click()
     visit.page.wait_for_selector(".welcome")
-    assert visit.fake.rankings[1] == {"id": "2", "ranking": [[1], [0]]}
-    assert "All 2 prompts" in visit.find(".welcome").inner_text()
+    visit.holds(lambda: visit.fake.rankings[1] == {"id": "2", "ranking": [[1], [0]]})
+    expect(visit.find(".welcome")).to_contain_text("All 2 prompts", use_inner_text=True)
 
 
 def test_replies_are_ranked_by_dragging_and_by_buttons(visit: Visit) -> None:
@@ -175,15 +179,17 @@ def test_replies_are_ranked_by_dragging_and_by_buttons(visit: Visit) -> None:
     mouse.move(grip["x"] + 8, target["y"] + 30, steps=8)
     mouse.move(grip["x"] + 8, target["y"] + 4, steps=4)
     mouse.up()
-    assert visit.find(".rank-card .name").all_inner_texts() == ["Reply C", "Reply A", "Reply B"]
+    expect(visit.find(".rank-card .name")).to_have_text(
+        ["Reply C", "Reply A", "Reply B"], use_inner_text=True
+    )
     visit.button("Move reply C down").click()
     visit.button("better than").last.click()
     visit.button("Submit").click()
     visit.until("document.querySelectorAll('.rank-card').length === 2")
-    assert visit.fake.rankings[0]["ranking"] == [[0], [2, 1]]
+    visit.holds(lambda: visit.fake.rankings[0]["ranking"] == [[0], [2, 1]])
     visit.button("Cannot say").click()
     visit.page.wait_for_selector(".welcome")
-    assert visit.fake.rankings[1]["ranking"] == []
+    visit.holds(lambda: visit.fake.rankings[1]["ranking"] == [])
 
 
 def test_a_text_is_gone_on_with(visit: Visit) -> None:
@@ -191,9 +197,9 @@ def test_a_text_is_gone_on_with(visit: Visit) -> None:
     visit.find(".field").fill("In the harbour")
     visit.page.keyboard.press("Control+Enter")
     visit.page.wait_for_selector(".result .stats")
-    assert visit.find(".made").inner_text() == " there was a lamp <b>。"
+    visit.holds(lambda: visit.find(".made").inner_text() == " there was a lamp <b>。")
     visit.button("Take it over and go on").click()
-    assert visit.find(".field").input_value() == "In the harbour there was a lamp <b>。"
+    expect(visit.find(".field")).to_have_value("In the harbour there was a lamp <b>。")
     visit.find(".field").fill("slow")
     visit.button("Continue").click()
     visit.until("document.querySelector('.made')?.innerText.includes('word5')")
@@ -201,7 +207,7 @@ def test_a_text_is_gone_on_with(visit: Visit) -> None:
     visit.page.wait_for_selector(".result .stats")
     visit.open("chat")
     visit.open("completion")
-    assert visit.find(".field").input_value() == "slow"
+    expect(visit.find(".field")).to_have_value("slow")
 
 
 def test_a_text_is_translated_and_asked_about(visit: Visit) -> None:
@@ -209,21 +215,24 @@ def test_a_text_is_translated_and_asked_about(visit: Visit) -> None:
     visit.find(".field").fill("The lamp\nis lit.")
     visit.page.keyboard.press("Control+Enter")
     visit.until("document.querySelector('.translated').innerText.includes('译文')")
-    assert visit.find(".translated").inner_text() == "译文：The lamp\nis lit."
-    assert visit.fake.asked[-1]["model"] == "translator"
+    visit.holds(lambda: visit.find(".translated").inner_text() == "译文：The lamp\nis lit.")
+    visit.holds(lambda: visit.fake.asked[-1]["model"] == "translator")
     visit.open("questions")
     visit.send("When?")
-    assert "no text yet" in visit.find(".notice").inner_text()
-    assert visit.find(".composer-text").input_value() == "When?"
+    expect(visit.find(".notice")).to_contain_text("no text yet", use_inner_text=True)
+    expect(visit.find(".composer-text")).to_have_value("When?")
     visit.find(".field").fill("The lamp is lit at dusk.")
     visit.send("When is it lit?")
     visit.page.wait_for_selector(".answer .stats")
-    assert visit.fake.asked[-1]["messages"] == [
-        {"role": "user", "content": "The lamp is lit at dusk.\n\nWhen is it lit?"}
-    ]
+    visit.holds(
+        lambda: (
+            visit.fake.asked[-1]["messages"]
+            == [{"role": "user", "content": "The lamp is lit at dusk.\n\nWhen is it lit?"}]
+        )
+    )
     visit.button("Good reply").click()
     visit.find(".vote-form .card").wait_for()
-    assert visit.fake.kept[0]["reply"] == ENGLISH
+    visit.holds(lambda: visit.fake.kept[0]["reply"] == ENGLISH)
 
 
 def test_what_the_page_sends_is_what_the_server_takes(visit: Visit) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.web.conftest import Visit, Visits
+from serving.web.conftest import Visit, Visits, expect
 
 pytestmark = pytest.mark.slow
 
@@ -104,27 +104,33 @@ def test_the_theme_follows_the_system_until_one_is_chosen(visits: Visits) -> Non
     assert back(visit) == 255
     visit.page.get_by_role("button", name="Theme: light").click()
     assert back(visit) < 60
-    assert visit.page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Theme: dark")
+    visit.holds(
+        lambda: visit.page.evaluate("document.activeElement.getAttribute('aria-label')").startswith(
+            "Theme: dark"
+        )
+    )
 
 
 def test_the_language_follows_the_browser_and_can_be_changed(visits: Visits) -> None:
     visit = visits(locale="zh-CN")
-    assert visit.page.evaluate("document.documentElement.lang") == "zh-CN"
-    assert visit.page.get_by_role("heading", name="想写点什么？").is_visible()
-    assert visit.find(".tab").all_inner_texts() == ["对话", "续写", "翻译", "文本问答", "盲评", "标注"]
+    visit.holds(lambda: visit.page.evaluate("document.documentElement.lang") == "zh-CN")
+    expect(visit.page.get_by_role("heading", name="想写点什么？")).to_be_visible()
+    expect(visit.find(".tab")).to_have_text(
+        ["对话", "续写", "翻译", "文本问答", "盲评", "标注"], use_inner_text=True
+    )
     visit.say("灯塔")
-    assert "词元/秒" in visit.find(".stats").inner_text()
+    expect(visit.find(".stats")).to_contain_text("词元/秒", use_inner_text=True)
     # in the middle of a reply, which goes on
     visit.send("slow")
     visit.until("document.querySelectorAll('.reply')[1]?.innerText.includes('word5 ')")
     visit.find(".foot .language").click()
-    assert visit.page.evaluate("document.documentElement.lang") == "en"
+    visit.holds(lambda: visit.page.evaluate("document.documentElement.lang") == "en")
     visit.until("document.querySelectorAll('.reply')[1]?.innerText.includes('word20 ')")
     visit.button("Stop").click()
-    assert "You stopped this reply." in visit.reply().inner_text()
+    expect(visit.reply()).to_contain_text("You stopped this reply.", use_inner_text=True)
     visit.page.reload()
     visit.page.wait_for_selector(".turn")
-    assert visit.find(".tab").first.inner_text() == "Chat"
+    expect(visit.find(".tab").first).to_have_text("Chat", use_inner_text=True)
     assert visits(locale="fr-FR").page.evaluate("document.documentElement.lang") == "en"
     assert visits(locale="zh-TW").page.evaluate("document.documentElement.lang") == "zh-CN"
 
@@ -132,16 +138,18 @@ def test_the_language_follows_the_browser_and_can_be_changed(visits: Visits) -> 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_a_phone_shows_everything_without_sliding_sideways(visits: Visits, locale: str) -> None:
     visit = visits(390, 844, locale=locale, has_touch=True, is_mobile=True)
-    assert not visit.find(".sidebar").is_visible()
+    expect(visit.find(".sidebar")).not_to_be_visible()
     wide = "() => document.documentElement.scrollWidth > innerWidth || document.querySelector('.frame').scrollWidth > innerWidth"
     found = in_each_tab(visit, f"() => [({wide})(), ...({SMALL})()]")
     assert found == {tab: [False] for tab in TABS}
     visit.find(".bar button").first.tap()
-    assert visit.find(".sidebar").is_visible()
-    assert visit.page.evaluate("document.querySelector('.sidebar').contains(document.activeElement)")
+    expect(visit.find(".sidebar")).to_be_visible()
+    visit.holds(
+        lambda: visit.page.evaluate("document.querySelector('.sidebar').contains(document.activeElement)")
+    )
     visit.find(".entry a").tap()
     visit.find(".sidebar").wait_for(state="hidden")
-    assert visit.find(".reply").count() == 3
+    expect(visit.find(".reply")).to_have_count(3)
     box = visit.find(".composer-text").bounding_box()
     assert box is not None
     assert 0 < box["y"] < 844 - box["height"]
@@ -160,7 +168,7 @@ def test_a_first_visit_on_a_small_phone_begins_at_the_top(visits: Visits, locale
     assert logo["y"] >= bar["y"] + bar["height"]
     scroller.evaluate("e => { e.scrollTop = 20; }")
     visit.page.wait_for_timeout(60)
-    assert not visit.find(".jump").is_visible()
+    expect(visit.find(".jump")).not_to_be_visible()
     visit.say("rich")
     assert scroller.evaluate("e => e.scrollHeight - e.clientHeight - e.scrollTop") < 80
 
@@ -173,7 +181,7 @@ def test_everything_can_be_done_by_keys(visit: Visit) -> None:
     visit.page.keyboard.type("second line")
     press("Enter")
     visit.reply()
-    assert visit.find(".bubble").inner_text() == "Hello there\nsecond line"
+    visit.holds(lambda: visit.find(".bubble").inner_text() == "Hello there\nsecond line")
     seen = []
     for _ in range(8):
         press("Shift+Tab")
@@ -182,30 +190,34 @@ def test_everything_can_be_done_by_keys(visit: Visit) -> None:
     visit.button("Another reply").focus()
     press("Enter")
     visit.reply()
-    assert visit.find(".versions").inner_text() == "2/2"
+    expect(visit.find(".versions")).to_have_text("2/2", use_inner_text=True)
     press("/")
-    assert visit.page.evaluate(focused) == "Write a message"
+    visit.holds(lambda: visit.page.evaluate(focused) == "Write a message")
     press("Control+k")
-    assert visit.page.evaluate(focused) == "Search conversations"
+    visit.holds(lambda: visit.page.evaluate(focused) == "Search conversations")
     press("Tab")
     press("Tab")
     press("Tab")
-    assert visit.page.evaluate(focused) == "More for “Hello there”"
+    visit.holds(lambda: visit.page.evaluate(focused) == "More for “Hello there”")
     press("Enter")
     press("ArrowDown")
     press("ArrowUp")
     press("ArrowUp")
-    assert visit.page.evaluate(focused) == "Delete"
+    visit.holds(lambda: visit.page.evaluate(focused) == "Delete")
     press("Escape")
-    assert visit.page.evaluate(focused) == "More for “Hello there”"
+    visit.holds(lambda: visit.page.evaluate(focused) == "More for “Hello there”")
     press("Alt+n")
-    assert visit.find(".welcome").is_visible()
+    expect(visit.find(".welcome")).to_be_visible()
     visit.page.reload()
     visit.page.wait_for_selector(".frame")
-    assert visit.page.evaluate("document.querySelector('a, button, textarea').className") == "skip"
+    visit.holds(
+        lambda: visit.page.evaluate("document.querySelector('a, button, textarea').className") == "skip"
+    )
     visit.find(".skip").focus()
     press("Enter")
-    assert visit.page.evaluate("document.querySelector('.room').contains(document.activeElement)")
+    visit.holds(
+        lambda: visit.page.evaluate("document.querySelector('.room').contains(document.activeElement)")
+    )
 
 
 def test_the_focus_is_always_to_be_seen(visit: Visit) -> None:
@@ -229,21 +241,21 @@ def test_the_enter_of_an_input_method_sends_nothing(visit: Visit) -> None:
     area = visit.find(".composer-text")
     area.focus()
     devtools.send("Input.imeSetComposition", {"text": "nihao", "selectionStart": 5, "selectionEnd": 5})
-    assert area.input_value() == "nihao"
+    expect(area).to_have_value("nihao")
     visit.page.keyboard.press("Enter")
     # as Safari tells of it
     area.evaluate(
         "e => e.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true, cancelable: true }))"
     )
-    assert not visit.find(".turn").count()
+    expect(visit.find(".turn")).to_have_count(0)
     devtools.send("Input.insertText", {"text": "你好"})
-    assert area.input_value().strip() == "你好"
+    visit.holds(lambda: area.input_value().strip() == "你好")
     visit.page.keyboard.press("Enter")
     visit.reply()
-    assert visit.find(".bubble").inner_text() == "你好"
+    expect(visit.find(".bubble")).to_have_text("你好", use_inner_text=True)
 
 
 def test_a_finished_reply_is_announced(visit: Visit) -> None:
     visit.say("Hello")
-    assert visit.find(".hidden[role=status]").inner_text() == "The reply is finished."
-    assert visit.find("[role=log]").get_attribute("aria-label") == "Conversation"
+    expect(visit.find(".hidden[role=status]")).to_have_text("The reply is finished.", use_inner_text=True)
+    expect(visit.find("[role=log]")).to_have_attribute("aria-label", "Conversation")

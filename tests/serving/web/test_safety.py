@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helpers.fake_serving import INJECTION
-from serving.web.conftest import Visit
+from serving.web.conftest import Visit, expect
 
 pytestmark = pytest.mark.slow
 
@@ -41,25 +41,27 @@ def test_injections_are_shown_as_text_and_do_nothing(visit: Visit) -> None:
 
 def test_injections_do_nothing_in_titles_menus_files_and_other_tabs(visit: Visit) -> None:
     visit.say("inject <img src=x onerror=alert(7)>")
-    assert visit.find(".entry a").inner_text() == "inject <img src=x onerror=alert(7)>"
+    expect(visit.find(".entry a")).to_have_text("inject <img src=x onerror=alert(7)>", use_inner_text=True)
     visit.page.reload()
     visit.page.wait_for_selector(".reply .code")
     visit.open("completion")
     visit.find(".field").fill("</textarea><script>alert(8)</script>")
     visit.button("Continue").click()
     visit.page.wait_for_selector(".result .stats")
-    assert "there was a lamp <b>。" in visit.find(".result").inner_text()
+    expect(visit.find(".result")).to_contain_text("there was a lamp <b>。", use_inner_text=True)
     visit.find(".field").fill("inject")
     visit.button("Continue").click()
     visit.until(
         "document.querySelector('.result .stats') && document.querySelector('.made').innerText.length > 100"
     )
-    assert visit.find(".made").evaluate("e => [e.textContent, e.children.length]") == [INJECTION, 0]
+    visit.holds(
+        lambda: visit.find(".made").evaluate("e => [e.textContent, e.children.length]") == [INJECTION, 0]
+    )
     visit.open("questions")
     visit.find(".field").fill("<script>alert(10)</script>")
     visit.send("inject")
     visit.page.wait_for_selector(".answer .stats")
-    assert "<script>alert(2)</script>" in visit.find(".answer .markdown").inner_text()
+    expect(visit.find(".answer .markdown")).to_contain_text("<script>alert(2)</script>", use_inner_text=True)
     assert visit.page.evaluate(ACTS) == []
     visit.open("translation")
     visit.find(".field").fill("<svg onload=alert(9)>")
@@ -70,7 +72,7 @@ def test_injections_do_nothing_in_titles_menus_files_and_other_tabs(visit: Visit
     visit.page.wait_for_selector(".verdict")
     visit.open("labelling")
     visit.page.wait_for_selector(".rank-card")
-    assert "<img src=x onerror=alert(6)>" in visit.find(".ranked").inner_text()
+    expect(visit.find(".ranked")).to_contain_text("<img src=x onerror=alert(6)>", use_inner_text=True)
     assert visit.page.evaluate(ACTS) == []
 
 
@@ -101,7 +103,7 @@ def test_markdown_makes_no_element_that_acts(visit: Visit, written: str, shown: 
     text = visit.module("lib/markdown.js", body, written)
     assert shown is None or text == shown
     assert visit.page.evaluate(ACTS) == []
-    assert not visit.find(".markdown a[href]").count()
+    expect(visit.find(".markdown a[href]")).to_have_count(0)
 
 
 def test_the_policy_stops_what_would_get_through(visit: Visit) -> None:
@@ -128,4 +130,4 @@ def test_the_whole_injection_is_there_to_be_copied(visit: Visit) -> None:
     visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     reply = visit.say("inject")
     reply.locator(".actions").get_by_role("button", name="Copy").click()
-    assert visit.page.evaluate("navigator.clipboard.readText()") == INJECTION
+    visit.holds(lambda: visit.page.evaluate("navigator.clipboard.readText()") == INJECTION)

@@ -32,7 +32,7 @@ class ContinuousEngine:
 
     slots: replies that are written at once; queue: requests that may wait beside them. weights: what the weights are kept
     as for decoding. threads: of the processor; None: what a short measurement finds fastest. context: the most tokens of
-    a prompt and its reply; None: the model's.
+    a prompt and its reply; None: the model's. drafts: tokens that a reply may be guessed ahead, see `drafts`.
     """
 
     def __init__(
@@ -44,14 +44,21 @@ class ContinuousEngine:
         weights: Weights = "int8",
         threads: int | None = None,
         context: int | None = None,
+        drafts: int = 8,
     ) -> None:
-        for name, value, least in (("slots", slots, 1), ("queue", queue, 0), ("threads", threads or 1, 1)):
+        sizes = (
+            ("slots", slots, 1),
+            ("queue", queue, 0),
+            ("threads", threads or 1, 1),
+            ("drafts", drafts, 0),
+        )
+        for name, value, least in sizes:
             if value < least:
                 raise UserError(f"{name}={value} must be at least {least}")
         inference = model if isinstance(model, Inference) else Inference(model, True, weights)
         self.context = min(context or inference.options.context, inference.options.context)
         self.inference, self.slots, self._queue_size = inference, slots, queue
-        self._scheduler = Scheduler(inference, slots, self.context)
+        self._scheduler = Scheduler(inference, slots, self.context, drafts)
         self._waiting = Waiting()
         self._wake = threading.Condition()
         self._is_closing = self._is_stopping = False

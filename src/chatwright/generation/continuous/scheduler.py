@@ -16,6 +16,7 @@ from torch import Tensor
 
 from chatwright.generation.continuous.choosing import Choice, chosen, likeliest, logprob_of, without_banned
 from chatwright.generation.continuous.contract import Finish, Piece, Ticket
+from chatwright.generation.continuous.drafts import Drafts
 from chatwright.generation.continuous.slots import Slot, Slots
 from chatwright.generation.inference import Inference
 from chatwright.generation.ways import Part
@@ -34,7 +35,10 @@ class Running:
     tokens: list[int]  # the prompt, then what was written
     room: int
     choice: Choice
+    drafts: Drafts
     ids: list[int] = field(default_factory=list)
+    guessed: list[int] = field(default_factory=list)  # what may follow the last token, for the step that runs
+    is_over: bool = False
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -58,6 +62,8 @@ class Tally:
     prefilled_tokens: int = 0
     reused_tokens: int = 0
     generated_tokens: int = 0
+    guessed_tokens: int = 0
+    accepted_tokens: int = 0
     finished: int = 0
     cancelled: int = 0
     failed: int = 0
@@ -67,8 +73,10 @@ class Tally:
 class Scheduler:
     """The sequences that run, and the steps that bring them on. Belongs to one thread."""
 
-    def __init__(self, inference: Inference, slots: int, context: int) -> None:
+    def __init__(self, inference: Inference, slots: int, context: int, drafts: int = 0) -> None:
         self.inference, self.context = inference, context
+        # elsewhere a token's numbers would depend on what was guessed
+        self._drafts = drafts if inference.is_exact else 0
         self.slots = Slots(inference, slots, context)
         self.running: list[Running] = []
         self.tally = Tally()
@@ -87,7 +95,7 @@ class Scheduler:
         ticket.reused_tokens = slot.cache.length
         self.tally.reused_tokens += slot.cache.length
         room = min(ask.sampling.max_new_tokens, self.context - len(tokens))
-        self.running.append(Running(ticket, slot, tokens, room, choice))
+        self.running.append(Running(ticket, slot, tokens, room, choice, Drafts(self._drafts)))
 
     def step(self) -> list[Outcome]:
         """Bring the sequences on. Returns what is to be delivered; with a finish reason the slot is free again."""
@@ -101,16 +109,19 @@ class Scheduler:
     def end(self, one: Running, reason: Finish) -> None:
         """Free a request's slot; after an error what it holds is forgotten."""
         self.running.remove(one)
+        one.is_over = True
         self.slots.give_back(one.slot, reason != "error")
         counts = {"cancelled": "cancelled", "error": "failed"}
         name = counts.get(reason, "finished")
         setattr(self.tally, name, getattr(self.tally, name) + 1)
 
     def _planned(self) -> list[tuple[Running, list[int]]]:
-        """What each sequence runs next: its last token, or the next ones of its prompt."""
+        """What each sequence runs next: its last token and what is guessed to follow, or the next ones of its prompt."""
         writing = [one for one in self.running if one.is_writing]
         reading = [one for one in self.running if not one.is_writing]
-        planned = [(one, one.tokens[-1:]) for one in writing]
+        for one in writing:
+            one.guessed = one.drafts.guess(one.tokens, one.room - len(one.ids) - 1, len(writing))
+        planned = [(one, [one.tokens[-1], *one.guessed]) for one in writing]
         for one, count in zip(reading, self._shares(reading, self._budget(bool(writing))), strict=True):
             if count:
                 begin = one.slot.cache.length
@@ -154,50 +165,77 @@ class Scheduler:
 
     def _run(
         self, planned: Sequence[tuple[Running, list[int]]]
-    ) -> list[tuple[Running, Tensor | BaseException]]:
-        """The logits of those whose tokens are all run; where the model fails, each is tried alone."""
+    ) -> Sequence[tuple[Running, Tensor | BaseException]]:
+        """The logits of those whose tokens are all run, [1 + guessed, V]; where the model fails, each is tried alone."""
         begun = [one.slot.cache.length for one, _ in planned]
         try:
             return self._run_together(planned)
         except Exception as error:
             for (one, _), length in zip(planned, begun, strict=True):
                 one.slot.cut(length)
-            if len(planned) == 1:
+            if len(planned) == 1 and not planned[0][0].guessed:
                 return [(planned[0][0], error)]
-            return [found for each in planned for found in self._run([each])]
+            alone = [(one, ids[: len(ids) - len(one.guessed)]) for one, ids in planned]
+            for one, _ in planned:
+                one.guessed = []
+            return [found for each in alone for found in self._run([each])]
 
     def _run_together(
         self, planned: Sequence[tuple[Running, list[int]]]
-    ) -> list[tuple[Running, Tensor | BaseException]]:
-        parts, wanting = [], []
+    ) -> Sequence[tuple[Running, Tensor | BaseException]]:
+        parts, wanting, counts = [], [], []
         for one, ids in planned:
-            is_last = len(ids) == one.rest
-            parts.append(Part(one.slot.cache, ids, int(is_last)))
+            is_last = len(ids) - len(one.guessed) == one.rest
+            parts.append(Part(one.slot.cache, ids, 1 + len(one.guessed) if is_last else 0))
             if is_last:
                 wanting.append(one)
-        logits_BV = self.inference.run(parts)
+                counts.append(1 + len(one.guessed))
+        logits_RV = self.inference.run(parts)
         for one, ids in planned:
             one.slot.tokens.extend(ids)
             if not one.is_writing:
                 self.tally.prefilled_tokens += len(ids)
-        if not wanting:
-            return []
-        # a sum is finite where all are
-        finite = logits_BV.sum(dim=1).isfinite().tolist()
-        failure = ArithmeticError("the model's numbers are not finite")
-        return [(one, logits_BV[row] if finite[row] else failure) for row, one in enumerate(wanting)]
+        return list(zip(wanting, torch.split(logits_RV, counts), strict=True)) if wanting else []
 
     def _choose(self, ran: Sequence[tuple[Running, Tensor | BaseException]]) -> list[Outcome]:
-        """The next token of each, and what follows from it."""
+        """The next token of each, and those behind it for as long as what was guessed is what is chosen."""
         results = [self._failed(one, found) for one, found in ran if isinstance(found, BaseException)]
         sound = [(one, found) for one, found in ran if isinstance(found, Tensor)]
-        if not sound:
-            return results
+        left, place = sound, 0
+        while left:
+            results += self._choose_one([(one, logits_RV[place]) for one, logits_RV in left])
+            left = [(one, found) for one, found in left if self._comes_true(one, place)]
+            place += 1
+        for one, _ in sound:
+            self._forget_guesses(one)
+        return results
+
+    def _comes_true(self, one: Running, place: int) -> bool:
+        """Whether the token just written is the one guessed there, so that the numbers behind it hold."""
+        return not one.is_over and place < len(one.guessed) and one.tokens[-1] == one.guessed[place]
+
+    def _forget_guesses(self, one: Running) -> None:
+        guessed, one.guessed = len(one.guessed), []
+        if not guessed or one.is_over:
+            return
+        right = guessed - (one.slot.cache.length - (len(one.tokens) - 1))
+        one.slot.cut(len(one.tokens) - 1)
+        one.drafts.judge(guessed, right)
+        self.tally.guessed_tokens += guessed
+        self.tally.accepted_tokens += right
+
+    def _choose_one(self, sound: Sequence[tuple[Running, Tensor]]) -> list[Outcome]:
+        """The next token of each, and what follows from it."""
+        results: list[Outcome] = []
         logits_BV = torch.stack([logits_V for _, logits_V in sound])
+        # a sum is finite where all are
+        finite = logits_BV.sum(dim=1).isfinite().tolist()
         changed_BV = without_banned(logits_BV, [one.choice for one, _ in sound])
         kept = []
         for row, (one, _) in enumerate(sound):
             try:
+                if not finite[row]:
+                    raise ArithmeticError("the model's numbers are not finite")
                 one.choice.change(changed_BV[row])
                 kept.append(row)
             except Exception as error:

@@ -29,9 +29,12 @@ class EngineOptions:
     queue: int = option(64, "requests that may wait for a model; more are refused with 429")
     context: int | None = option(None, "tokens that a prompt and its reply may have; none: the model's own")
     threads: int | None = option(None, "threads that compute; none: what the engine finds best")
+    drafts: int = option(
+        8, "tokens that a reply is guessed ahead from its own text and prompt, to write faster; 0: none"
+    )
 
     def __post_init__(self) -> None:
-        for name, least in (("slots", 1), ("queue", 0)):
+        for name, least in (("slots", 1), ("queue", 0), ("drafts", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}={getattr(self, name)} must be at least {least}")
         for name, least in (("threads", 1), ("context", 2)):

@@ -24,6 +24,7 @@ class OwnEngine(ContinuousEngine):
             weights=options.weights,
             threads=options.threads,
             context=options.context,
+            drafts=options.drafts,
         )
 
     @property

@@ -5,8 +5,8 @@
 
 --peer-python: a Python with `llama_cpp` (llama-cpp-python, built for this processor: a fair peer) or `xllamacpp` (a wheel
 that knows no AVX-512). It runs this file too, in a process of its own; both take turns, and the median of the rounds' ratios
-counts. Weights are random: speed does not depend on them. --run, --text: a trained run and a text on which the divergence
-of integer weights from float32 is measured.
+counts. Weights are random: speed does not depend on them, for nothing is guessed ahead here. --run, --text: a trained run
+and a text on which the divergence of integer weights from float32 is measured, and what guessing ahead gives.
 
 Prints one JSON object. Rates are tokens a second by the wall clock, of the engine from outside: submitted and read.
 """
@@ -47,7 +47,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 VOCABULARIES = {"26m": 6400, "100m": 32000, "135m": 49152}
 CONTEXT, HEAD_DIM = 4096, 64
-PROMPT, REPLY = 256, 64
+PROMPT, REPLY, PASSAGE = 256, 64, 200
 STREAM_PROMPT, STREAM_REPLY, STREAMS, STREAM_REQUESTS = 64, 128, 8, 3
 TURN = 2000
 SMALLEST_VOCABULARY = 6000
@@ -342,7 +342,7 @@ def measure(size: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     model = random_model(size)
     engine = ContinuousEngine(
-        model, slots=STREAMS, weights=arguments.weights, threads=arguments.threads or None
+        model, slots=STREAMS, weights=arguments.weights, threads=arguments.threads or None, drafts=0
     )
     with ExitStack() as stack, tempfile.TemporaryDirectory() as place:
         stack.callback(engine.close)
@@ -351,7 +351,7 @@ def measure(size: str, arguments: argparse.Namespace) -> dict[str, Any]:
     rounds = range(max(2, arguments.rounds // 2))
     with ExitStack() as stack:
         engine = ContinuousEngine(
-            model, slots=STREAMS, weights=arguments.weights, threads=arguments.threads or None
+            model, slots=STREAMS, weights=arguments.weights, threads=arguments.threads or None, drafts=0
         )
         stack.callback(engine.close)
         streams(engine, 1, 49)
@@ -386,11 +386,44 @@ def divergence(run: Path, text: Path) -> dict[str, dict[str, float]]:
     return result
 
 
+def guessing(run: Path, text: Path, threads: int, rounds: int) -> dict[str, Any]:
+    """Greedy tokens a second with guesses over without, where the reply quotes its prompt and where it goes on freely."""
+    from chatwright.generation.continuous.engine import ContinuousEngine
+    from chatwright.models.interop.files import load_model
+    from chatwright.tokenization.tokenizer import Tokenizer
+
+    model, ids = load_model(run), Tokenizer.load(run).encode(text.read_text(encoding="utf-8"))
+    engines = {
+        name: ContinuousEngine(model, threads=threads or None, drafts=drafts)
+        for name, drafts in (("with", 8), ("without", 0))
+    }
+    found: dict[str, Any] = {}
+    with ExitStack() as stack:
+        for engine in engines.values():
+            stack.callback(engine.close)
+        passages = [ids[begin : begin + PASSAGE] for begin in range(0, PASSAGE * (rounds + 1), PASSAGE)]
+        for kind, prompts in (
+            ("quoting", [[*passage, *passage[:16]] for passage in passages]),
+            ("free", passages),
+        ):
+            rates: dict[str, list[float]] = {name: [] for name in engines}
+            for prompt in prompts:
+                for name, engine in engines.items():
+                    rates[name].append(REPLY / reply(engine, prompt, REPLY)[1])
+            ratio = [a / b for a, b in zip(rates["with"], rates["without"], strict=True)]
+            found[kind] = {
+                **{name: round(statistics.median(one), 1) for name, one in rates.items()},
+                "ratio": round(statistics.median(ratio), 2),
+            }
+        stats = engines["with"].stats()
+    return {**found, **{name: stats[name] for name in ("guessed_tokens", "accepted_tokens")}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--weights", default="int8", choices=["int8", "int4", "bf16", "float32"])
     parser.add_argument("--peer-kind", default="q8_0", help="the type of the GGUF file that llama.cpp reads")
     parser.add_argument("--threads", type=int, default=1)
@@ -415,6 +448,7 @@ def main() -> None:
     results |= {size: measure(size, arguments) for size in arguments.sizes}
     if arguments.run and arguments.text:
         results["divergence"] = divergence(arguments.run, arguments.text)
+        results["guessing"] = guessing(arguments.run, arguments.text, arguments.threads, arguments.rounds)
     print(json.dumps(results))
 
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 # Tokens that must have stood together before; with fewer most guesses are wrong.
 _GRAM = 3
 _TRUST, _LEARNING, _FORGETTING = 0.7, 0.2, 0.02
-# What a row more takes, as a share of the time that one row alone takes.
-_ROW_COST = 0.25
+# What a row more takes, as a share of the time of one row alone: 0.18 to 0.21 at 26 M and 135 M parameters in int8.
+_ROW_COST = 0.2
 
 
 class Drafts:

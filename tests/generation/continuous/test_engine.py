@@ -15,6 +15,7 @@ from chatwright.errors import UserError
 from chatwright.files import cpp_compiler
 from chatwright.generation.continuous.contract import (
     Ask,
+    Client,
     EngineClosed,
     GenerationFailed,
     Piece,
@@ -395,8 +396,8 @@ def test_clients_take_turns(engine_of: Callable[..., ContinuousEngine]) -> None:
     while engine.stats()["running"] == 0:
         time.sleep(0.001)
     for _ in range(3):
-        engine.submit(Ask([1], options, ENDLESS, client="many"), finished("many"))
-    engine.submit(Ask([1], options, ENDLESS, client="one"), finished("one"))
+        engine.submit(Ask([1], options, ENDLESS, client=Client("many")), finished("many"))
+    engine.submit(Ask([1], options, ENDLESS, client=Client("one")), finished("one"))
     inference.is_open.set()
     while len(order) < 5:
         time.sleep(0.001)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from chatwright.generation.continuous.contract import Ask, Ticket
+from chatwright.generation.continuous.contract import Ask, Client, Ticket
 from chatwright.generation.continuous.waiting import Waiting
 from chatwright.generation.engine import Vocabulary
 from chatwright.generation.sampling import SamplingOptions
 
 
 def ticket(client: str, number: int) -> Ticket:
-    ask = Ask([number], SamplingOptions(), Vocabulary(frozenset()), client=client)
+    """Of a host, or of a host's user: `a` or `a/x`."""
+    host, _, user = client.partition("/")
+    ask = Ask([number], SamplingOptions(), Vocabulary(frozenset()), client=Client(host, user))
     return Ticket(ask, None, lambda: None)
 
 
@@ -27,6 +29,13 @@ def order(waiting: Waiting) -> list[int]:
 def test_turns() -> None:
     assert order(filled("a", "a", "a", "b", "c", "b")) == [0, 3, 4, 1, 5, 2]
     assert order(filled("", "", "")) == [0, 1, 2]
+
+
+def test_a_host_gains_nothing_by_naming_many_users() -> None:
+    assert order(filled("a/1", "a/2", "a/3", "a/4", "b", "b")) == [0, 4, 1, 5, 2, 3]
+    assert order(filled("a/1", "a/1", "a/2", "b/1")) == [0, 3, 2, 1], "a host's users take turns too"
+    waiting = filled("a/1", "b/1", "a/1", "a/2", "b/1")
+    assert len(waiting.drop_all()) == 5 and len(waiting) == 0
 
 
 def test_one_who_comes_later_does_not_jump_the_line() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -34,6 +34,13 @@ class GenerationFailed(Exception):
     """The model, or the request's own constraint or stop, failed while this request ran; see its `__cause__`."""
 
 
+class Client(NamedTuple):
+    """Whoever asks: a host, and of the users that it speaks for one."""
+
+    host: str = ""
+    user: str = ""
+
+
 class Constraint(Protocol):
     """A grammar that a reply follows. Made anew for each request; called in the engine's thread alone."""
 
@@ -52,7 +59,7 @@ class Ask:
     each token, in the engine's thread, and ends the reply with "stop"; the token that ended it is in the ids.
     `row`: with one seed, replies of different rows differ (`n` of one request). Penalties of presence and frequency are
     taken from the logits of tokens written in this reply: once, and for each time. `logit_bias` is added to logits.
-    `client`: whoever asks; those who wait take turns by it.
+    `client`: whoever asks; those who wait take turns by it, see `waiting`.
     """
 
     prompt: Ids
@@ -66,7 +73,7 @@ class Ask:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
-    client: str = ""
+    client: Client = Client()
 
 
 @dataclass(frozen=True)

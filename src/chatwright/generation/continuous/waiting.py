@@ -7,30 +7,36 @@ from collections.abc import Callable
 
 from chatwright.generation.continuous.contract import Ticket
 
+_Users = OrderedDict[str, deque[Ticket]]
+
 
 class Waiting:
-    """A queue in which clients take turns; the requests of one client keep their order.
+    """A queue in which hosts take turns, and in a host's turn its users; the requests of one user keep their order.
 
-    Not safe for threads: its owner holds a lock.
+    So whoever names many users gains nothing over other hosts. Not safe for threads: its owner holds a lock.
     """
 
     def __init__(self) -> None:
-        self._lines: OrderedDict[str, deque[Ticket]] = OrderedDict()
+        self._hosts: OrderedDict[str, _Users] = OrderedDict()
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, ticket: Ticket) -> None:
-        self._lines.setdefault(ticket.ask.client, deque()).append(ticket)
+        host, user = ticket.ask.client
+        self._hosts.setdefault(host, OrderedDict()).setdefault(user, deque()).append(ticket)
         self._count += 1
 
     def next(self) -> Ticket:
-        """Take out the one whose turn it is; its client goes to the end."""
-        client, line = self._lines.popitem(last=False)
+        """Take out the one whose turn it is; its host goes to the end, and its user to the end of the host's."""
+        host, users = self._hosts.popitem(last=False)
+        user, line = users.popitem(last=False)
         ticket = line.popleft()
         if line:
-            self._lines[client] = line
+            users[user] = line
+        if users:
+            self._hosts[host] = users
         self._count -= 1
         return ticket
 
@@ -42,9 +48,11 @@ class Waiting:
         return self._take(lambda ticket: True)
 
     def _take(self, is_taken: Callable[[Ticket], bool]) -> list[Ticket]:
-        taken = [ticket for line in self._lines.values() for ticket in line if is_taken(ticket)]
+        lines = [line for users in self._hosts.values() for line in users.values()]
+        taken = [ticket for line in lines for ticket in line if is_taken(ticket)]
         if taken:
-            kept = {client: deque(t for t in line if not is_taken(t)) for client, line in self._lines.items()}
-            self._lines = OrderedDict((client, line) for client, line in kept.items() if line)
-            self._count -= len(taken)
+            kept = [ticket for line in lines for ticket in line if not is_taken(ticket)]
+            self._hosts, self._count = OrderedDict(), 0
+            for ticket in kept:
+                self.add(ticket)
         return taken

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from chatwright.errors import UserError
-from chatwright.generation.continuous.contract import Ask, Constraint
+from chatwright.generation.continuous.contract import Ask, Client, Constraint
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.serving.engines.contract import Ability
 from chatwright.serving.errors import ApiError
@@ -49,7 +49,7 @@ def asks_of(
     options: ServerOptions,
     scores: Scores,
     constraint: Any = None,
-    client: str = "",
+    client: Client = Client(),
 ) -> list[Ask]:
     """One ask for each prompt and each of its `n` replies. `constraint()` makes a new constraint; those who wait take
     turns by `client`."""
@@ -92,10 +92,10 @@ def asks_of(
     return asks
 
 
-def client_of(request: Request, body: Mapping[str, Any]) -> str:
+def client_of(request: Request, body: Mapping[str, Any]) -> Client:
     """Who asks: the address, and the user whom an application at that address names."""
     host = request.client.host if request.client is not None else ""
-    return f"{host} {body.get('safety_identifier') or body.get('user') or ''}"
+    return Client(host, str(body.get("safety_identifier") or body.get("user") or ""))
 
 
 def room_of(body: Mapping[str, Any], prompt: Sequence[int], context: int, options: ServerOptions) -> int:

@@ -19,8 +19,8 @@ def test_a_first_visit_says_what_this_is(visit: Visit) -> None:
     page = visit.page
     expect(page.get_by_role("heading", name="What shall we write?")).to_be_visible()
     expect(visit.find(".hints li")).to_have_count(3)
-    tabs = visit.find(".tab").all_inner_texts()
-    assert tabs == ["Chat", "Completion", "Translation", "Questions", "Arena", "Labelling"]
+    tabs = ["Chat", "Completion", "Translation", "Questions", "Arena", "Labelling"]
+    expect(visit.find(".tab")).to_have_text(tabs, use_inner_text=True)
     visit.holds(lambda: page.evaluate("document.activeElement.className") == "composer-text")
     visit.find(".example").first.click()
     visit.holds(lambda: visit.find(".composer-text").input_value().startswith("Tell me"))
@@ -349,9 +349,9 @@ def test_a_reply_cut_by_a_closed_page_is_kept_as_stopped(visit: Visit) -> None:
     visit.until("document.querySelector('.reply .markdown')?.innerText.includes('word120 ')")
     visit.page.reload()
     visit.page.wait_for_selector(".reply")
-    text = visit.find(".reply").inner_text()
-    assert "word9 " in text
-    assert "You stopped this reply." in text
+    reply = visit.find(".reply")
+    expect(reply).to_contain_text("word9 ", use_inner_text=True)
+    expect(reply).to_contain_text("You stopped this reply.", use_inner_text=True)
 
 
 def test_two_windows_show_the_same_history(visit: Visit) -> None:

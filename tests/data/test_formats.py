@@ -7,6 +7,7 @@ import pytest
 
 from chatwright.data.formats import FORMATS, SkipRow, chat_of, role_of, text_of
 from chatwright.errors import UserError
+from chatwright.tokenization.template import tools_text
 
 HELLO = [("user", "Hi"), ("assistant", "Hello")]
 
@@ -32,47 +33,86 @@ def test_openai_messages() -> None:
     assert chat_of(row, "f:1").source == "f:1"
 
 
-def test_openai_tool_calls_and_tools_are_kept_as_text() -> None:
-    call = {"type": "function", "function": {"name": "时间", "arguments": "{}"}}
+CLOCK = {"type": "function", "function": {"name": "时间", "parameters": {}}}
+NOON = '<tool_call>\n{"name": "时间", "arguments": {"zone": "北京"}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    "tools", [[CLOCK], [CLOCK["function"]], json.dumps([CLOCK]), json.dumps([CLOCK["function"]])]
+)
+@pytest.mark.parametrize("arguments", [{"zone": "北京"}, '{"zone":"北京"}'])
+def test_openai_tools_and_calls_are_as_our_chat_template_writes_them(tools: Any, arguments: Any) -> None:
+    call = {"type": "function", "function": {"name": "时间", "arguments": arguments}}
     row = {
         "messages": [
             {"role": "developer", "content": "Be brief."},
             {"role": "user", "content": "time?"},
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "content": "12:00"},
-            {"role": "assistant", "content": "Noon."},
+            {"role": "assistant", "content": "Noon. And now?", "tool_calls": [call["function"], call]},
         ],
-        "tools": [{"name": "时间"}],
+        "tools": tools,
     }
     assert turns(row) == [
-        ("system", 'Be brief.\n\n[{"name": "时间"}]'),
+        ("system", f"Be brief.\n\n{tools_text([CLOCK])}"),
         ("user", "time?"),
-        ("assistant", '{"name": "时间", "arguments": "{}"}'),
+        ("assistant", NOON),
         ("tool", "12:00"),
-        ("assistant", "Noon."),
+        ("assistant", f"Noon. And now?\n{NOON}\n{NOON}"),
     ]
 
 
 def test_sharegpt_with_tools() -> None:
+    call = {"name": "时间", "arguments": {"zone": "北京"}}
     row = {
         "conversations": [
             {"from": "human", "value": "Hi"},
-            {"from": "function_call", "value": "{}"},
+            {"from": "function_call", "value": json.dumps(call)},
             {"from": "observation", "value": "1"},
+            {"from": "function_call", "value": json.dumps([call, call])},
+            {
+                "from": "tool",
+                "value": "<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>",
+            },
             {"from": "gpt", "value": "One"},
         ],
         "system": "S",
-        "tools": "[T]",
+        "tools": json.dumps([CLOCK["function"]]),
     }
     assert turns(row) == [
-        ("system", "S\n\n[T]"),
+        ("system", f"S\n\n{tools_text([CLOCK])}"),
         ("user", "Hi"),
-        ("assistant", "{}"),
+        ("assistant", NOON),
         ("tool", "1"),
+        ("assistant", f"{NOON}\n{NOON}"),
+        ("tool", "1\n</tool_response>\n<tool_response>\n2"),
         ("assistant", "One"),
     ]
-    named = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    assert turns({"conversations": named, "tools": "", "system": None}) == HELLO
+
+
+@pytest.mark.parametrize("tools", ["", "[]", [], None])
+def test_no_tools_say_nothing(tools: Any) -> None:
+    named = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello", "tool_calls": tools or None},
+    ]
+    assert turns({"conversations": named, "tools": tools, "system": None}) == HELLO
+    assert turns({"messages": named, "tools": tools}) == HELLO
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", "3", "not JSON", '{"name": 3}', '[{"name": "f"}, 3]'])
+def test_what_is_no_call_and_no_list_of_tools_stays_text(value: str) -> None:
+    calls = [{"from": "human", "value": "Hi"}, {"from": "function_call", "value": value}]
+    assert turns({"conversations": calls, "tools": "[T]"})[::2] == [("system", "[T]"), ("assistant", value)]
+
+
+def test_a_call_without_a_name_is_refused() -> None:
+    mute: list[dict[str, Any]] = [{"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]}]
+    with pytest.raises(UserError, match=r"^f:1: a tool call should be an object with 'name' and 'arguments'"):
+        chat_of({"messages": mute}, "f:1")
+    mute[0]["tool_calls"] = 3
+    with pytest.raises(UserError, match=r"^f:1: 'tool_calls' should be a list, not a int"):
+        chat_of({"messages": mute}, "f:1")
 
 
 def test_alpaca_with_everything() -> None:

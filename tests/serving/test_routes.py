@@ -18,6 +18,7 @@ from chatwright.generation.embedding import Embedder
 from chatwright.generation.translation import Translator
 from chatwright.rewards.model import RewardModel
 from chatwright.serving.models import Served, distinct_names, find_runs
+from chatwright.tokenization.template import calls_text
 from helpers.served import GREETING, SCRIPT, Places, chat_body, eventually, running
 
 COMPLETIONS = "/v1/completions"
@@ -97,6 +98,13 @@ def test_scores_are_the_judge_s(client: httpx.Client, places: Places) -> None:
     assert [row["score"] for row in found["data"]] == pytest.approx(wanted, abs=1e-5)
     messages = [{"role": "user", "content": "Why?"}]
     found = post(client, "/v1/score", model="judge", messages=messages, replies=replies)
+    assert [row["score"] for row in found["data"]] == pytest.approx(wanted, abs=1e-5)
+    call = {"name": "f", "arguments": "{}"}
+    calls = [{"type": "function", "function": call}]
+    later = [*messages, {"role": "assistant", "tool_calls": calls}, {"role": "tool", "content": "1"}]
+    written = Message("assistant", calls_text("", [call]))
+    wanted = judge([Prompt((*prompt.messages, written, Message("tool", "1")))] * 2, replies)
+    found = post(client, "/v1/score", model="judge", messages=later, replies=replies)
     assert [row["score"] for row in found["data"]] == pytest.approx(wanted, abs=1e-5)
     refused = client.post("/v1/score", json={"model": "judge", "text_1": ["a", "b"], "text_2": ["c"]})
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "text_2"

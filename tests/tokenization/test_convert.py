@@ -91,11 +91,17 @@ def test_a_template_for_runtimes_says_the_same_without_marks(
 ) -> None:
     template = gguf_from_files(files, config, "run")["tokenizer.chat_template"]
     assert "generation %}" not in template.replace("add_generation_prompt %}", "")
-    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    marked = compile_template(CHAT_TEMPLATE).render(messages=chat, add_generation_prompt=True)
-    assert compile_template(template).render(messages=chat, add_generation_prompt=True) == (
-        marked.replace("\ufdd0", "").replace("\ufdd1", "")
-    )
+    call = {"function": {"name": "f", "arguments": {"x": 1}}}
+    chat: list[dict[str, Any]] = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b", "tool_calls": [call]},
+        {"role": "assistant", "content": "c"},
+    ]
+    for tools in (None, [call]):
+        given: dict[str, Any] = {"messages": chat, "tools": tools, "add_generation_prompt": True}
+        marked = compile_template(CHAT_TEMPLATE).render(**given)
+        plain = marked.replace("\ufdd0", "").replace("\ufdd1", "")
+        assert compile_template(template).render(**given) == plain
     assert (
         files_from_gguf({**gguf_from_files(files, config, "run"), "tokenizer.chat_template": "x"}, "m")[
             "chat_template.jinja"

@@ -1,7 +1,16 @@
+from typing import Any
+
 import pytest
 
 from chatwright.errors import UserError
-from chatwright.tokenization.template import GENERATION_END, GENERATION_START, compile_template
+from chatwright.tokenization.template import (
+    CHAT_TEMPLATE,
+    GENERATION_END,
+    GENERATION_START,
+    calls_text,
+    compile_template,
+    tools_text,
+)
 
 
 def test_generation_blocks_are_marked() -> None:
@@ -22,3 +31,35 @@ def test_the_sandbox_holds() -> None:
     template = compile_template("{{ x.__class__.__mro__ }}")
     with pytest.raises(Exception, match="unsafe"):
         template.render(x="")
+
+
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": "天气", "description": "<b>"}},
+    {"name": "clock"},
+]
+TOLD = (
+    "You may call these tools:\n<tools>\n"
+    '{"type": "function", "function": {"name": "天气", "description": "<b>"}}\n{"name": "clock"}\n'
+    "</tools>\nTo call one, write:\n"
+    '<tool_call>\n{"name": <name>, "arguments": <object>}\n</tool_call>'
+)
+
+
+@pytest.mark.parametrize("system", [None, "", "Be kind."])
+def test_our_template_tells_of_tools_in_the_system_message(system: str | None) -> None:
+    first = [] if system is None else [{"role": "system", "content": system}]
+    asked = [{"role": "user", "content": "?"}, {"role": "system", "content": "later"}]
+    rendered = compile_template(CHAT_TEMPLATE).render(messages=[*first, *asked], tools=TOOLS)
+    before = "" if system is None else f"{system}\n\n"
+    assert rendered == (
+        f"<|im_start|>system\n{before}{TOLD}<|im_end|>\n"
+        "<|im_start|>user\n?<|im_end|>\n<|im_start|>system\nlater<|im_end|>\n"
+    )
+
+
+def test_texts_of_tools_and_calls_are_those_of_our_template() -> None:
+    assert tools_text(TOOLS) == TOLD
+    call = {"name": "天气", "arguments": {"城市": ["<北京>", 1.5, None]}}
+    written = '<tool_call>\n{"name": "天气", "arguments": {"城市": ["<北京>", 1.5, null]}}\n</tool_call>'
+    assert calls_text("", [call]) == written
+    assert calls_text("So.", [call, call]) == f"So.\n{written}\n{written}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from chatwright.data.records import Chat, Message
 from chatwright.errors import UserError
+from chatwright.tokenization.template import calls_text, tools_text
 
 Row = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ _ROLES = {
     "tool": "tool",
     "ipython": "tool",
 }
+_REPLY = ("<tool_response>", "</tool_response>")
 
 
 class SkipRow(Exception):
@@ -107,14 +109,66 @@ def _kind(value: Any) -> str:
 def _turns(value: Any, role: str, content: str) -> list[Message]:
     if not all(isinstance(turn, Mapping) and role in turn for turn in value):
         raise UserError(f"every message should be an object with {role!r} and {content!r}")
-    return [Message(role_of(turn[role]), text_of(turn.get(content)) + _calls(turn)) for turn in value]
+    return [_turn(turn, turn[role], text_of(turn.get(content))) for turn in value]
 
 
-def _calls(turn: Row) -> str:
-    """OpenAI's tool calls as one line of JSON each."""
-    calls = turn.get("tool_calls") or []
-    functions = [call.get("function", call) if isinstance(call, Mapping) else call for call in calls]
-    return "\n".join(json.dumps(function, ensure_ascii=False) for function in functions)
+def _turn(turn: Row, name: Any, text: str) -> Message:
+    """A message whose calls and tool replies are as our chat template writes them."""
+    role = role_of(name)
+    if role == "tool":
+        return Message(role, _unwrapped(text))
+    calls = _opened(turn.get("tool_calls")) or []
+    if name.lower() == "function_call" and not calls:
+        called = _opened(text)
+        calls = called if isinstance(called, list) else [called]
+        if not calls or not all(map(_is_named, calls)):
+            return Message(role, text)
+        text = ""
+    if not isinstance(calls, list):
+        raise UserError(f"'tool_calls' should be a list, not {_kind(calls)}")
+    return Message(role, calls_text(text, [_call(call) for call in calls]) if calls else text)
+
+
+def _unwrapped(text: str) -> str:
+    """A tool's reply without the tags that some files have and the template writes itself."""
+    stripped = text.strip()
+    if stripped.startswith(_REPLY[0]) and stripped.endswith(_REPLY[1]):
+        return stripped.removeprefix(_REPLY[0]).removesuffix(_REPLY[1]).strip("\n")
+    return text
+
+
+def _call(call: Any) -> Row:
+    """OpenAI's tool call, or its function alone; arguments that are an object as text become an object."""
+    function = call.get("function", call) if isinstance(call, Mapping) else call
+    if not _is_named(function):
+        raise UserError(f"a tool call should be an object with 'name' and 'arguments', not {_kind(function)}")
+    given = function.get("arguments", function.get("parameters"))
+    arguments = _opened(given)
+    return {"name": function["name"], "arguments": arguments if isinstance(arguments, dict) else given}
+
+
+def _is_named(function: Any) -> bool:
+    return isinstance(function, Mapping) and isinstance(function.get("name"), str)
+
+
+def _opened(value: Any) -> Any:
+    """What a text of JSON holds; any other value as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
+def _tools(value: Any) -> str:
+    """A row's tools, a list or its JSON, as our chat template tells of them; what is no such list as text."""
+    tools = _opened(value)
+    if not tools:
+        return ""
+    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
+        return value if isinstance(value, str) else _as_json(tools)
+    return tools_text(
+        [tool if "function" in tool else {"type": "function", "function": tool} for tool in tools]
+    )
 
 
 def _with_system(messages: list[Message], *parts: Any) -> list[Message]:
@@ -133,7 +187,7 @@ def _as_json(value: Any) -> str:
 
 
 def _openai(row: Row) -> list[Message]:
-    return _with_system(_turns(row["messages"], "role", "content"), row.get("tools"))
+    return _with_system(_turns(row["messages"], "role", "content"), _tools(row.get("tools")))
 
 
 def _sharegpt(row: Row) -> list[Message]:
@@ -143,7 +197,7 @@ def _sharegpt(row: Row) -> list[Message]:
         if turns and isinstance(turns[0], Mapping) and "role" in turns[0]
         else ("from", "value")
     )
-    return _with_system(_turns(turns, *keys), row.get("system"), row.get("tools"))
+    return _with_system(_turns(turns, *keys), row.get("system"), _tools(row.get("tools")))
 
 
 def _alpaca(row: Row) -> list[Message]:

@@ -117,6 +117,7 @@ class Renderer:
         ]
         roles = tuple(role for role, _ in plain)
         certain = all(role in _ROLES and isinstance(content, str) for role, content in plain)
+        certain &= not any(isinstance(m, Mapping) and m.get("tool_calls") for m in messages)
         if self.template != CHAT_TEMPLATE or not certain:
             return []
         if roles not in self._shapes:
@@ -258,11 +259,11 @@ class _Guard:
         return text
 
     def protect_all(self, value: Any) -> Any:
-        """Every string in a message, however deep; the keys stay."""
+        """Every string in a message, however deep; also keys, which somebody wrote where a call has arguments."""
         if isinstance(value, str):
             return self.protect(value)
         if isinstance(value, Mapping):
-            return {key: self.protect_all(item) for key, item in value.items()}
+            return {self.protect_all(key): self.protect_all(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.protect_all(item) for item in value]
         return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -16,13 +16,63 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from chatwright.errors import UserError
 
-CHAT_TEMPLATE = """\
+# How our template tells of tools and writes calls, which is the public way of Hermes and Qwen. Plain text all of it, so
+# that a vocabulary needs no token for it.
+_TOOLS = """\
+    {{- 'You may call these tools:\\n<tools>\\n' }}
+    {%- for tool in tools %}
+        {{- tool | tojson }}
+        {{- '\\n' }}
+    {%- endfor %}
+    {{- '</tools>\\nTo call one, write:\\n<tool_call>\\n' }}
+    {{- '{"name": <name>, "arguments": <object>}\\n</tool_call>' }}
+"""
+
+_CALLS = """\
+                {{- message['content'] or '' }}
+                {%- for call in message['tool_calls'] %}
+                    {%- if not loop.first or (message['content'] and message['content'][-1:] != '\\n') %}
+                        {{- '\\n' }}
+                    {%- endif %}
+                    {%- set function = call['function'] or call %}
+                    {{- '<tool_call>\\n{"name": ' }}
+                    {{- function['name'] | tojson }}
+                    {%- set arguments = function['arguments'] or {} %}
+                    {{- ', "arguments": ' }}
+                    {{- arguments if arguments is string else arguments | tojson }}
+                    {{- '}\\n</tool_call>' }}
+                {%- endfor %}
+"""
+
+CHAT_TEMPLATE = (
+    """\
+{%- if tools %}
+    {{- '<|im_start|>system\\n' }}
+    {%- if messages[0]['role'] == 'system' %}
+        {{- messages[0]['content'] + '\\n\\n' }}
+    {%- endif %}
+"""
+    + _TOOLS
+    + """\
+    {{- '<|im_end|>\\n' }}
+{%- endif %}
 {%- for message in messages %}
     {%- if message['role'] == 'assistant' %}
         {{- '<|im_start|>assistant\\n' }}
-        {%- generation %}{{- message['content'] + '<|im_end|>' }}{%- endgeneration %}
+        {%- generation %}
+            {%- if message['tool_calls'] %}
+"""
+    + _CALLS
+    + """\
+                {{- '<|im_end|>' }}
+            {%- else %}
+                {{- message['content'] + '<|im_end|>' }}
+            {%- endif %}
+        {%- endgeneration %}
         {{- '\\n' }}
-    {%- else %}
+    {%- elif message['role'] == 'tool' %}
+        {{- '<|im_start|>tool\\n<tool_response>\\n' + message['content'] + '\\n</tool_response><|im_end|>\\n' }}
+    {%- elif not (tools and loop.first and message['role'] == 'system') %}
         {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
     {%- endif %}
 {%- endfor %}
@@ -30,6 +80,7 @@ CHAT_TEMPLATE = """\
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
+)
 
 # For vocabularies of others that have no tokens for turns: words say who speaks, and the end of sequence ends a reply.
 PLAIN_TEMPLATE = """\
@@ -101,3 +152,14 @@ def compile_template(source: str) -> jinja2.Template:
     except jinja2.TemplateSyntaxError as error:
         place = f"line {error.lineno} of the chat template"
         raise UserError(f"{place} is broken: {error.message}; mend chat_template.jinja") from error
+
+
+def tools_text(tools: Sequence[Mapping[str, Any]]) -> str:
+    """What our template writes of tools (each as OpenAI defines one) at the end of the system message."""
+    return compile_template(_TOOLS).render(tools=tools)
+
+
+def calls_text(content: str, calls: Sequence[Mapping[str, Any]]) -> str:
+    """What our template writes of a message with calls, each `{"name": …, "arguments": …}`; a text of arguments is
+    written as it is."""
+    return compile_template(_CALLS).render(message={"content": content, "tool_calls": calls})

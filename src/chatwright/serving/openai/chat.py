@@ -25,6 +25,7 @@ from chatwright.serving.reading import read_json
 from chatwright.serving.replies import Part, Replies
 from chatwright.serving.schema import CHAT
 from chatwright.serving.wire import EventStream, Json, event, while_connected
+from chatwright.tokenization.chat import Renderer
 
 Messages = list[dict[str, Any]]
 # Of the context, the share that passages leave to the reply.
@@ -84,13 +85,13 @@ def _plan(request: Request, body: Mapping[str, Any], writer: Writer) -> _Plan:
     if scores.top and not scores.wanted:
         raise ApiError(400, "top_logprobs needs logprobs: true", "top_logprobs", "invalid_value")
     messages = plain_messages(body["messages"])
+    tools = tools_of(body, writer.renderer)
+    renderer = ToolRenderer(writer.renderer, tools) if tools or _has_calls(messages) else writer.renderer
     citations: list[dict[str, Any]] = []
     if body.get("documents"):
         if grounding is None:
             raise ApiError(400, "this server has no documents; start it with documents=CORPUS", "documents")
-        messages, citations = grounding(messages, lambda found: _fits(found, body, writer))
-    tools = tools_of(body, writer.renderer)
-    renderer = ToolRenderer(writer.renderer, tools) if tools or _has_calls(messages) else writer.renderer
+        messages, citations = grounding(messages, lambda found: _fits(renderer, found, body, writer))
     prompt = renderer.prompt(messages).tolist()
     constraint = _constraint(body, writer, tools)
     options, client = request.app.state.options, client_of(request, body)
@@ -98,12 +99,12 @@ def _plan(request: Request, body: Mapping[str, Any], writer: Writer) -> _Plan:
     return _Plan(asks, writer, tools, citations)
 
 
-def _fits(messages: Messages, body: Mapping[str, Any], writer: Writer) -> bool:
+def _fits(renderer: Renderer, messages: Messages, body: Mapping[str, Any], writer: Writer) -> bool:
     """Whether there is room for a reply after messages with passages in them."""
     context = writer.engine.context
     free = int(context * _FREE_SHARE)
     wanted = body.get("max_completion_tokens") or body.get("max_tokens") or free
-    return len(writer.renderer.prompt(messages)) + min(free, wanted) <= context
+    return len(renderer.prompt(messages)) + min(free, wanted) <= context
 
 
 def _has_calls(messages: Sequence[Mapping[str, Any]]) -> bool:

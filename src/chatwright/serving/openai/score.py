@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chatwright.data.formats import FORMATS
 from chatwright.data.records import Message, Prompt
 from chatwright.rewards.model import RewardModel
 from chatwright.serving.desk import parts
@@ -58,8 +59,8 @@ def _judge(model: ServedModel, pairs: Sequence[Pair]) -> list[float]:
 def _pairs(body: Mapping[str, Any]) -> list[Pair]:
     """Prompts and replies. Of two lists the first belong together, and so on; one text goes with all of the other."""
     if "messages" in body:
-        messages = plain_messages(body["messages"])
-        prompt = Prompt(tuple(Message(message["role"], message["content"]) for message in messages))
+        plain = {"messages": plain_messages(body["messages"])}
+        prompt = Prompt(tuple(FORMATS["messages"].messages(plain)))
         return [(prompt, reply) for reply in body["replies"]]
     first, second = _listed(body["text_1"]), _listed(body["text_2"])
     if len(first) == 1:

@@ -82,7 +82,7 @@ class ToolRenderer(Renderer):
 
     def __init__(self, renderer: Renderer, tools: Tools | None) -> None:
         super().__init__(renderer.tokenizer, renderer.template)
-        self._tools = None if tools is None else self._guarded(list(tools.definitions))
+        self._tools = None if tools is None else self._guard.protect_all(list(tools.definitions))
 
     def _run(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> str:
         try:
@@ -104,23 +104,18 @@ class ToolRenderer(Renderer):
         calls = []
         for call in message["tool_calls"]:
             function = dict(call["function"])
-            try:
-                # guarded anew when it is read: a JSON string can spell a control token in escapes
-                found = json.loads(self._guard.restore(function["arguments"]))
-            except (ValueError, RecursionError):
-                found = None
-            if isinstance(found, dict):
-                function["arguments"] = self._guarded(found)
+            if isinstance(function["arguments"], str):
+                function["arguments"] = self._values(function["arguments"])
             calls.append({**call, "function": function})
         return {**message, "tool_calls": calls}
 
-    def _guarded(self, value: Any) -> Any:
-        """Also the keys: those of a schema and of arguments are what somebody wrote."""
-        if isinstance(value, Mapping):
-            return {self._guard.protect(str(key)): self._guarded(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._guarded(item) for item in value]
-        return self._guard.protect_all(value)
+    def _values(self, arguments: str) -> Any:
+        try:
+            # guarded anew when it is read: a JSON string can spell a control token in escapes
+            found = json.loads(self._guard.restore(arguments))
+        except (ValueError, RecursionError):
+            return arguments
+        return self._guard.protect_all(found) if isinstance(found, dict) else arguments
 
 
 def is_tagged(template: str) -> bool:

@@ -116,6 +116,26 @@ def test_neither_the_parts_nor_the_shards_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_clusters_over_many_parts_are_told_as_those_of_one(tmp_path: Path) -> None:
+    rows = spoiled(tmp_path / "rows.jsonl", 100)
+    texts = [json.loads(line)["text"] for line in rows.read_text().splitlines()]
+    texts[3] = "a word of its own " + texts[3]
+    write_rows(rows, texts)
+    one = CorpusOptions(steps=("near",), part_mb=1024, validation=0.1)
+    first = build_corpus([rows], tmp_path / "one", one)
+    many = build_corpus(
+        [rows], tmp_path / "many", dataclasses.replace(one, part_mb=1), engine="inline", workers=2
+    )
+    assert dumps(first.full()) == dumps(many.full())
+    clusters = many.full()["steps"][1]["clusters"]
+    assert (clusters["count"], clusters["documents"], clusters["share"]) == (1, 3, 0.0306)
+    (largest,) = clusters["largest"]
+    assert (largest["kept"]["id"], largest["kept"]["source"]) == (f"{rows}:4", str(rows))
+    assert {sample["id"] for sample in largest["gone"]} == {f"{rows}:6", f"{rows}:56"}
+    assert many.brief()["steps"][1]["clusters"]["sizes"]["3-5"] == {"clusters": 1, "documents": 3}
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     rows = spoiled(tmp_path / "rows.jsonl")
     reports = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -133,6 +134,32 @@ def test_a_step_that_did_nothing_has_no_section() -> None:
     assert corpus_samples.step_section(step) == ""
     happening = {"documents": 1, "count": 1, "bytes": 5, "first": "a", "samples": []}
     assert "dropped <b>1</b>" in corpus_samples.step_section({**step, "dropped": {"odd": happening}})
+
+
+def test_clusters_of_near_duplicates_are_on_the_page(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    kinds = [" ".join(f"word{draw.randrange(900)}" for _ in range(80)) for _ in range(4)]
+    texts = [f"<b>{n} {kinds[0]}" for n in range(15)] + [kinds[1], kinds[1] + " once", kinds[2], kinds[3]]
+    (tmp_path / "a&b.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    run = corpus([tmp_path / "a&b.jsonl"], tmp_path / "run", engine="inline", steps=("near",))
+    page = (run.directory / "report.html").read_text()
+    section = page[page.index("<h2>Clusters of near duplicates") :]
+    section = section[: section.index("<h2>What the kept text")]
+    assert "2 clusters of documents that are nearly the same hold 17 documents, 89.5% of" in section
+    assert re.search(r"11 and more</td>.*?>15</td><td class=\"number\">1</td>", section)
+    assert re.search(r"<summary><b>15</b> documents, of which [^<]*a&amp;b.jsonl:1 stays <", section)
+    assert section.count('class="sample"') == 10 + 2 and "and 5 more" in section and "0 more" not in section
+    assert " · stays</p>" in section and "&lt;b&gt;3" in section and "<b>3" not in section
+    assert "2 of 17 documents (89.5% of what came)" in page
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    (step,) = (step for step in run.result["steps"] if step["name"] == "near")
+    assert step["clusters"]["count"] == 2 and "largest" not in step["clusters"]
+
+
+def test_without_near_duplicates_there_is_no_section(page: str) -> None:
+    assert "Clusters of near" not in page and "clusters of near" not in page
 
 
 def test_sizes_in_words() -> None:

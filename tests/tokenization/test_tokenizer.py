@@ -144,5 +144,10 @@ def test_an_imported_tokenizer_keeps_its_own_ways(tmp_path: Path) -> None:
     assert imported.token_bytes.tolist() == [5, 3, 1, 1, 0, 0]
     assert imported.endoftext == imported.im_end == imported.eos == 5
     assert imported.named_tokens == {"eos_token": "</s>", "bos_token": "<s>"}
+    assert (imported.opened([1, 2]), imported.opened([])) == ([4, 1, 2], [4])
+    for wants, opened in ((True, [4, 1, 2]), (False, [1, 2])):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({**config, "add_bos_token": wants}))
+        again = Tokenizer.load(tmp_path)
+        assert (again.opened([1, 2]), again.opened([])) == (opened, [4]), "there is always a token"
     assert imported.template == "{{ messages }}"
     assert imported.pad == 4, "nothing is learnt there, so another control token fills rows, and never an end"

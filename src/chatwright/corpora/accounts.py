@@ -10,7 +10,12 @@
     steps               a list; the first is `read`:
                         {"name", "options", "before": Size, "after": Size,
                          "languages": {language: Size after}, "sources": {input: Size after},
-                         "dropped", "changed", "marked": {reason: Happening}}
+                         "dropped", "changed", "marked": {reason: Happening}};
+                        a step that finds documents alike tells their clusters, each the document that stays and
+                        those that went for it:
+                        "clusters": {"count", "documents", "share" of those that came to it,
+                         "sizes": {"2" | "3-5" | "6-10" | "11+": {"clusters", "documents"}},
+                         "largest": [{"documents", "bytes", "kept": sample, "gone": [sample]}], at most five}
     skipped             {reason: {"count", "first"}}: files and rows that could not be read
     skipped_files       {reason: [[path, detail], …]}: every file that was left out or cut short
     warnings            what the user should know, in words
@@ -29,7 +34,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from chatwright.config import as_dict
-from chatwright.corpora.documents import Doc, Happening, Notes, Tally
+from chatwright.corpora.documents import LARGER, SIZES, Doc, Happening, Notes, Tally
 from chatwright.errors import UserError
 
 REPORT = "corpus_report.json"
@@ -163,6 +168,7 @@ class CorpusReport:
         steps = [
             {name: step[name] for name in ("name", "before", "after")}
             | {kind: _without_samples(step[kind]) for kind in _KINDS}
+            | ({"clusters": _without_largest(step["clusters"])} if "clusters" in step else {})
             for step in self.steps
         ]
         return {
@@ -191,11 +197,37 @@ def step_accounts(read: Size, accounts: Sequence[StepAccount]) -> list[dict[str,
                 "after": after,
                 "languages": account.sizes.by_language(),
                 "sources": account.sizes.by_input(),
-                **{kind: _named(reasons) for kind, reasons in vars(account.notes).items()},
+                **{kind: _named(getattr(account.notes, kind)) for kind in _KINDS},
+                **({"clusters": _clusters(account.notes, before)} if account.notes.clusters else {}),
             }
         )
         before = after
     return found
+
+
+def _clusters(notes: Notes, before: Size) -> dict[str, Any]:
+    """The clusters that a step noted, with the documents of the largest."""
+    sizes = {
+        name: {"clusters": found.documents, "documents": found.count}
+        for name in (*SIZES, LARGER)
+        for found in [notes.clusters.get(name, Happening())]
+    }
+    documents = sum(size["documents"] for size in sizes.values())
+    largest = []
+    for _, found in sorted(notes.largest.items()):
+        kept, *gone = (as_dict(sample) for _, sample in found.samples)
+        largest.append({"documents": found.documents, "bytes": found.bytes, "kept": kept, "gone": gone})
+    return {
+        "count": sum(size["clusters"] for size in sizes.values()),
+        "documents": documents,
+        "share": round(documents / max(1, before.documents), 4),
+        "sizes": sizes,
+        "largest": largest,
+    }
+
+
+def _without_largest(clusters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in clusters.items() if name != "largest"}
 
 
 def warnings_of(accounts: Sequence[StepAccount]) -> list[str]:

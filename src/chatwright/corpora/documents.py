@@ -16,6 +16,14 @@ from chatwright.config import as_dict
 SAMPLES = 10
 """How many documents a reason shows."""
 
+LARGEST = 5
+"""How many clusters of documents that are alike are shown by some of their documents."""
+
+SIZES = {"2": 2, "3-5": 5, "6-10": 10}
+"""Names of the sizes of clusters and the largest of each; what is larger is `LARGER`."""
+
+LARGER = "11+"
+
 _EXCERPT = 300
 _BEFORE = 60
 
@@ -115,11 +123,17 @@ class Happening:
 
 @dataclass
 class Notes:
-    """What one step did to one batch of documents, by reason. Notes of many batches merge into those of the whole."""
+    """What one step did to one batch of documents, by reason. Notes of many batches merge into those of the whole.
+
+    `clusters` has by size those documents that stay for others: as `documents` how many, as `count` all that they
+    stand for. `largest` has by rank, from "1", the documents of the largest clusters, the one that stays first.
+    """
 
     dropped: dict[str, Happening] = field(default_factory=dict)
     changed: dict[str, Happening] = field(default_factory=dict)
     marked: dict[str, Happening] = field(default_factory=dict)
+    clusters: dict[str, Happening] = field(default_factory=dict)
+    largest: dict[str, Happening] = field(default_factory=dict)
 
     def drop(self, doc: Doc, reason: str, detail: str = "") -> None:
         """Note that a document was left out; `detail` says more for this one (`43 words, at least 50`)."""
@@ -133,6 +147,22 @@ class Notes:
     def mark(self, doc: Doc, reason: str, detail: str = "") -> None:
         """Note that a document was marked (`doc.with_mark(…)` does it)."""
         _note(self.marked, reason, doc, byte_count(doc.text), 1, detail)
+
+    def stands_for(self, doc: Doc, size: int, rank: int) -> None:
+        """Note that a document stays for `size` that are alike, itself among them; one of size 1 is no cluster.
+
+        `rank` is 1 for the largest cluster of the whole corpus; 0 where it is none of the five largest.
+        """
+        if size > 1:
+            name = next((name for name, most in SIZES.items() if size <= most), LARGER)
+            _note(self.clusters, name, doc, byte_count(doc.text), size, "")
+        if rank:
+            _note(self.largest, str(rank), doc, byte_count(doc.text), 1, "stays", order="")
+
+    def like(self, doc: Doc, rank: int, detail: str) -> None:
+        """Note that a document went for one that stays, in the cluster of that rank; 0 is none of the largest."""
+        if rank:
+            _note(self.largest, str(rank), doc, byte_count(doc.text), 1, detail)
 
     def merge(self, later: Notes) -> None:
         """Add the notes of documents that come after these."""
@@ -158,12 +188,15 @@ def _note(
     count: int,
     detail: str,
     after: str | None = None,
+    order: str | None = None,
 ) -> None:
     found = kind.setdefault(reason, Happening(first=doc.id))
     found.documents += 1
     found.count += count
     found.bytes += size
-    rank = hashlib.blake2b(doc.id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    rank = order
+    if rank is None:
+        rank = hashlib.blake2b(doc.id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     if found.wants(rank):
         found.keep(rank, _sample(doc, detail, after))
 

@@ -101,10 +101,9 @@ class Embedder:
             framed = self._framer.frame(ids.tolist(), longest=self.longest)
             self.cut += framed.cut > 0
             return framed.ids
-        bos = self.tokenizer.named_tokens.get("bos_token")
-        first = self.tokenizer.id_of(bos) if bos else self.tokenizer.endoftext
-        self.cut += len(ids) >= self.longest
-        return np.concatenate([np.array([first], dtype=np.int32), ids[: self.longest - 1]])
+        opened = self.tokenizer.opened(ids.tolist())
+        self.cut += len(opened) > self.longest
+        return np.array(opened[: self.longest], dtype=np.int32)
 
     @torch.inference_mode()
     def _vectors(self, rows: Sequence[NDArray[np.int32]]) -> Tensor:

@@ -79,9 +79,7 @@ class TextModel:
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The tokens of a text to be continued: the beginning of a document, then the text."""
-        bos = self.tokenizer.named_tokens.get("bos_token")
-        first = self.tokenizer.id_of(bos) if bos else self.tokenizer.endoftext
-        return [first, *self.tokenizer.encode(prompt)]
+        return self.tokenizer.opened(self.tokenizer.encode(prompt))
 
     def complete(self, prompt: str, options: SamplingOptions | None = None, **changes: Any) -> Iterator[str]:
         """Go on from a text, in pieces of whole characters; `temperature=0` and the like change the options."""

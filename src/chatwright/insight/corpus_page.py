@@ -87,6 +87,7 @@ def render(name: str, report: Mapping[str, Any], figures: Mapping[str, Any]) -> 
         _languages(report, colours),
         "<h2>What each step did</h2><p>Up to ten documents for each reason, drawn by chance.</p>",
         *map(step_section, report["steps"]),
+        _clusters(report["steps"]),
         skipped_section(report),
         _kept_text(figures),
         _options(report["steps"]),
@@ -218,6 +219,49 @@ def _languages(report: Mapping[str, Any], colours: Mapping[str, str]) -> str:
     return f"<h2>Languages of the kept text</h2>{bar_table(('language', '', '', 'documents', 'share'), rows, total)}"
 
 
+def _clusters(steps: Sequence[Mapping[str, Any]]) -> str:
+    """The clusters of near duplicates: how many of each size, and the largest with some of their documents."""
+    found = next((step["clusters"] for step in steps if step.get("clusters")), None)
+    if found is None:
+        return ""
+    said = (
+        f"{_many(found['count'], 'cluster')} of documents that are nearly the same hold "
+        f"{found['documents']:,} documents, {found['share']:.1%} of those that came to the step. "
+        "One of each stays."
+    )
+    most = max(size["documents"] for size in found["sizes"].values())
+    rows = [
+        BarRow(
+            name.replace("-", " to ").replace("+", " and more"),
+            [("none", size["documents"])],
+            [f"{size['documents']:,}", f"{size['clusters']:,}"],
+        )
+        for name, size in found["sizes"].items()
+    ]
+    table = bar_table(("documents in a cluster", "", "documents", "clusters"), rows, most)
+    largest = "".join(map(_cluster, found["largest"]))
+    return f"<h2>Clusters of near duplicates</h2><p>{said}</p>{table}<h3>The largest</h3>{largest}"
+
+
+def _cluster(cluster: Mapping[str, Any]) -> str:
+    """One cluster, folded: the document that stays, then some that went for it."""
+    kept, gone = cluster["kept"], cluster["gone"]
+    hidden = cluster["documents"] - 1 - len(gone)
+    rest = f"<p>and {hidden:,} more</p>" if hidden else ""
+    said = f"<b>{cluster['documents']:,}</b> documents, of which {shown(kept['id'])} stays"
+    summary = f"{said} <small>({megabytes(cluster['bytes'])})</small>"
+    return f"<details><summary>{summary}</summary>{''.join(map(_member, [kept, *gone]))}{rest}</details>"
+
+
+def _member(sample: Mapping[str, str]) -> str:
+    line = " · ".join(shown(sample[name]) for name in ("id", "language", "detail") if sample[name])
+    return f'<div class="sample"><p>{line}</p><pre>{shown(sample["text"])}</pre></div>'
+
+
+def _many(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
 def _kept_text(figures: Mapping[str, Any]) -> str:
     sample = figures["sample"]
     how = "all of it" if sample["every"] == 1 else f"every {_ordinal(sample['every'])} document"
@@ -298,9 +342,12 @@ def _cleanliness(
     ]
     if near:
         rows.append(["near duplicates left out", f"{near['dropped']:,} ({near['share']:.1%} of what came)"])
-        if near.get("clusters"):
-            sizes = ", ".join(f"{count:,} of {size}" for size, count in near["clusters"].items())
-            rows.append(["clusters of near duplicates, by size", sizes])
+        if near["clusters"]:
+            found = near["clusters"]
+            said = (
+                f"{found['count']:,} of {found['documents']:,} documents ({found['share']:.1%} of what came)"
+            )
+            rows.append(["clusters of near duplicates", said])
     if consistent["chinese_documents"]:
         rows += [
             ["half-width marks after Chinese characters", f"{consistent['half_width']:.1%}"],

@@ -146,6 +146,18 @@ class Tokenizer:
         """What begins every document; an imported tokenizer's end of sequence where it has none."""
         return self._named_id(ENDOFTEXT, "eos_token")
 
+    @cached_property
+    def first(self) -> int:
+        """What stands before a text that begins a document: an imported tokenizer's beginning, else what ends one."""
+        bos = self.named_tokens.get("bos_token")
+        return self.endoftext if bos is None else self.id_of(bos)
+
+    def opened(self, ids: Sequence[int]) -> list[int]:
+        """A text's tokens as its model reads them from a document's beginning; its makers may want nothing before them
+        (`add_bos_token`), but there is always a token."""
+        wants_first = self._config.get("add_bos_token", True) or not len(ids)
+        return [self.first, *ids] if wants_first else list(ids)
+
     @property
     def im_start(self) -> int:
         return self.id_of(IM_START)

@@ -1,4 +1,5 @@
 import random
+import tracemalloc
 
 import numpy as np
 import opencc
@@ -6,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatwright.corpora.operators import near
+from chatwright.corpora.documents import Notes
+from chatwright.corpora.operators.duplicates import clusters, signed
 from chatwright.corpora.operators.near import Near, NearOptions
 from chatwright.errors import UserError
 from helpers.collective import collect, in_parts
@@ -49,6 +51,40 @@ def test_the_first_of_documents_that_are_nearly_the_same_stays() -> None:
     assert {sample.detail[:8] for _, sample in found.samples} == {"about 0."}
 
 
+def test_clusters_are_told_by_size_and_the_largest_by_their_documents() -> None:
+    kinds = [1, 2, 1, 3, 1, 2, 4, *[5] * 7, *[6] * 11, 7, 7, 8, 8, 9, 9]
+    texts = [" ".join(changed(english(kind), number % 2, number)) for number, kind in enumerate(kinds)]
+    left, notes = collect(STEP, in_parts(texts, 3, 9))
+    assert {name: (h.documents, h.count) for name, h in notes.clusters.items()} == {
+        "2": (4, 8),
+        "3-5": (1, 3),
+        "6-10": (1, 7),
+        "11+": (1, 11),
+    }
+    gone = sum(happening.count - happening.documents for happening in notes.clusters.values())
+    assert gone == len(kinds) - len(left) == notes.dropped["near duplicate"].documents
+    ranked = [notes.largest[str(rank)] for rank in range(1, 6)]
+    assert [(found.first, found.documents) for found in ranked] == [
+        ("14", 11),
+        ("7", 7),
+        ("0", 3),
+        ("1", 2),
+        ("25", 2),
+    ]
+    shown = [sample for _, sample in ranked[2].samples]
+    assert [(sample.id, sample.detail[:8]) for sample in shown[:1]] == [("0", "stays")]
+    assert {sample.id for sample in shown[1:]} == {"2", "4"}
+    assert all(
+        sample.detail.startswith("about 0.9") or sample.detail.startswith("about 1") for sample in shown[1:]
+    )
+    assert len(ranked[0].samples) == 10 and ranked[0].samples[0][1].id == "14"
+
+
+def test_without_duplicates_there_are_no_clusters() -> None:
+    _, notes = collect(STEP, in_parts([" ".join(english(seed)) for seed in range(4)], 2))
+    assert notes == Notes()
+
+
 @pytest.mark.parametrize("conversion", ["s2t", "s2tw", "s2hk"])
 def test_the_chinese_script_makes_no_difference(conversion: str) -> None:
     text = "这里后面发现，头发干了；面条里放盐。只有一个系统能运行，着急的台风过去了，" + "".join(chinese(5))
@@ -82,12 +118,36 @@ def test_documents_without_words_stay() -> None:
 @given(st.lists(st.integers(0, 5), max_size=12), st.integers(0, 12), st.integers(0, 12))
 def test_the_division_into_parts_makes_no_difference(kinds: list[int], one: int, other: int) -> None:
     texts = [" ".join(changed(english(kind), number % 2, number)) for number, kind in enumerate(kinds)]
-    whole, _ = collect(STEP, in_parts(texts))
+    whole, said = collect(STEP, in_parts(texts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near, "_KEYS_IN_MEMORY", 4 * max(1, len(texts)) * 5)
-        left, _ = collect(STEP, in_parts(texts, one, other))
+        patch.setattr(signed, "_KEY_BYTES", 4 * max(1, len(texts)) * 5)
+        patch.setattr(clusters, "_PAIRS", 2)
+        patch.setattr(clusters, "_TEXTS", 2)
+        left, told = collect(STEP, in_parts(texts, one, other))
     assert left == whole
+    assert told == said
     assert [doc.id for doc in left] == [str(n) for n, kind in enumerate(kinds) if kinds.index(kind) == n]
+
+
+def test_deciding_holds_less_than_the_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every document has a near duplicate; signatures are 388 bytes a document."""
+    total, rows = 20_000, 500
+    draw = np.random.default_rng(0)
+    table = draw.integers(0, 256, (total // 2, 256), np.uint8)[draw.permutation(total) // 2]
+    keys = np.ascontiguousarray(table[:, ::8]).astype(np.uint32) * 251 + table[:, 1::8]
+    signs = [
+        {"bands": keys[i : i + rows], "sketches": table[i : i + rows], "sizes": np.ones(rows, np.uint32)}
+        for i in range(0, total, rows)
+    ]
+    monkeypatch.setattr(signed, "_KEY_BYTES", 4 * 4 * total)
+    monkeypatch.setattr(clusters, "_PAIRS", 1000)
+    monkeypatch.setattr(clusters, "_TEXTS", 1000)
+    tracemalloc.start()
+    decisions = STEP.decide(signs, [np.ones(rows, bool)] * len(signs))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(int((~decision["keep"]).sum()) for decision in decisions) == total // 2
+    assert most < 300 * total
 
 
 def test_signatures_are_as_large_as_is_said() -> None:

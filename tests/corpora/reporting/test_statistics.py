@@ -115,8 +115,10 @@ def size(documents: int, count: int) -> dict[str, int]:
 
 def test_near_duplicates_are_counted_where_the_step_ran() -> None:
     step = {"name": "near", "before": size(10, 99), "dropped": {"near duplicate": {"documents": 4}}}
-    assert s.near_duplicates([step]) == {"dropped": 4, "share": 0.4}
-    assert s.near_duplicates([{**step, "clusters": {"2": 4}}])["clusters"] == {"2": 4}  # type: ignore[index]
+    assert s.near_duplicates([step]) == {"dropped": 4, "share": 0.4, "clusters": None}
+    clusters = {"count": 4, "documents": 8, "share": 0.8, "sizes": {"2": {"clusters": 4, "documents": 8}}}
+    found = s.near_duplicates([{**step, "clusters": {**clusters, "largest": ["long"]}}])
+    assert found == {"dropped": 4, "share": 0.4, "clusters": clusters}
     assert s.near_duplicates([]) is None
 
 

@@ -26,7 +26,7 @@ from chatwright.corpora.operators.contract import is_collective, step_class, ste
 from chatwright.files import aside_of, writing
 from chatwright.runs import hash_files
 
-_FORMAT = 1
+_FORMAT = 2
 """Counts up when what a stage writes changes its meaning."""
 
 

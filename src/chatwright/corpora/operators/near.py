@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from chatwright.config import option
-from chatwright.corpora.documents import Doc, Notes
+from chatwright.corpora.documents import LARGEST, Doc, Notes
 from chatwright.corpora.operators.contract import Decision, Signs
 from chatwright.corpora.operators.duplicates import clusters, minhash
+from chatwright.corpora.operators.duplicates.signed import Places, Signed
 from chatwright.errors import UserError
-
-_KEYS_IN_MEMORY = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Near:
     """The step `near`: of documents that are nearly the same the first stays.
 
     Case, width, punctuation and the Chinese script make no difference. Signatures take 388 bytes a document, on
-    disk; `decide` reads them twice, and holds at most 512 MB of keys and the sketches (256 bytes each) of documents
-    that share a key with another.
+    disk; `decide` goes over them several times. It holds 256 MB of keys, the sketches (256 bytes each) of at most two
+    million documents or of one cluster that is larger, and about 130 bytes for each of all.
     """
 
     Options: ClassVar[type] = NearOptions
@@ -58,58 +57,47 @@ class Near:
         return {"bands": signed.bands, "sketches": signed.sketches, "sizes": signed.sizes}
 
     def decide(self, signs: Sequence[Signs], alive: Sequence[npt.NDArray[np.bool_]]) -> list[Decision]:
-        """For each part `keep` and, for those that go, their `similarity` to the document that stays."""
-        counts = [int(np.count_nonzero(mask)) for mask in alive]
-        compared = self._compared(signs, alive, sum(counts))
-        bands, sketches = _gather(signs, alive, compared)
-        roots = clusters.clusters(bands, sketches, self.options.similarity)
-        found = np.zeros(sum(counts), np.float32)
-        found[compared] = clusters.duplicates(roots, sketches, self.options.similarity)
-        parts = np.split(found, np.cumsum(counts)[:-1]) if counts else []
-        return [{"keep": part == 0, "similarity": part} for part in parts]
+        """For each part, what becomes of its D documents.
+
+        `keep` (D,) and, for those that go, `similarity` (D,) to the document that stays. `size` (D,) says how many
+        documents one that stays stands for, with itself; `rank` (D,) is 1 for all of the largest cluster, 2 for those
+        of the next one, to 5; 0 for the others.
+        """
+        signed, least = Signed(signs, alive), self.options.similarity
+        roots = clusters.clusters(signed.total, signed.keys(self.options.bands), signed.sketches, least)
+        stays, similarity = clusters.duplicates(roots, signed.sketches, least)
+        sizes = np.bincount(stays, minlength=signed.total).astype(np.uint32)
+        columns = {
+            "keep": similarity == 0,
+            "similarity": similarity,
+            "size": sizes,
+            "rank": _ranks(stays, sizes),
+        }
+        borders = np.cumsum(signed.counts)[:-1]
+        split = {name: np.split(column, borders) for name, column in columns.items()}
+        return [{name: split[name][part] for name in split} for part in range(len(signed.counts))]
 
     def apply(self, docs: list[Doc], decision: Decision, notes: Notes) -> list[Doc]:
         """Leave out what is like an earlier document."""
         assert isinstance(decision, dict)
         stay = []
-        for doc, similarity in zip(docs, decision["similarity"].tolist(), strict=True):
+        rows = zip(*(decision[name].tolist() for name in ("similarity", "size", "rank")), strict=True)
+        for doc, (similarity, size, rank) in zip(docs, rows, strict=True):
             if similarity:
-                notes.drop(doc, "near duplicate", f"about {similarity:.2f} like an earlier document")
+                said = f"about {similarity:.2f} like "
+                notes.drop(doc, "near duplicate", f"{said}an earlier document")
+                notes.like(doc, rank, f"{said}the one that stays")
             else:
                 stay.append(doc)
+                notes.stands_for(doc, size, rank)
         return stay
 
-    def _compared(
-        self, signs: Sequence[Signs], alive: Sequence[npt.NDArray[np.bool_]], total: int
-    ) -> npt.NDArray[np.bool_]:
-        """(alive,) which documents share a key with another, a few bands at a time where there are many."""
-        found = np.zeros(total, bool)
-        at_once = max(1, _KEYS_IN_MEMORY // (4 * max(1, total)))
-        for start in range(0, self.options.bands, at_once):
-            stop = min(start + at_once, self.options.bands)
-            keys = [np.zeros((0, stop - start), np.uint32)]
-            words = [np.zeros(0, bool)]
-            for one, mask in zip(signs, alive, strict=True):
-                keys.append(one["bands"][mask, start:stop])
-                words.append(one["sizes"][mask] > 0)
-            table, has_words = np.concatenate(keys), np.concatenate(words)
-            rows = np.flatnonzero(has_words)
-            for band in range(stop - start):
-                found[rows] |= clusters.shared(table[rows, band])
-        return found
 
-
-def _gather(
-    signs: Sequence[Signs], alive: Sequence[npt.NDArray[np.bool_]], chosen: npt.NDArray[np.bool_]
-) -> tuple[Any, Any]:
-    """The bands and sketches of the chosen among the documents alive."""
-    bands, sketches, start = [], [], 0
-    for one, mask in zip(signs, alive, strict=True):
-        places = np.flatnonzero(mask)
-        places = places[chosen[start : start + len(places)]]
-        start += int(np.count_nonzero(mask))
-        bands.append(one["bands"][places])
-        sketches.append(one["sketches"][places])
-    if not bands:
-        return np.zeros((0, 0), np.uint32), np.zeros((0, 0), np.uint8)
-    return np.concatenate(bands), np.concatenate(sketches)
+def _ranks(stays: Places, sizes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """(N,) for the documents of the five largest clusters 1 to 5; of equal ones the earlier is before."""
+    firsts = np.flatnonzero(sizes > 1)
+    order = np.argsort(-sizes[firsts].astype(np.int64), kind="stable")
+    ranks = np.zeros(len(stays), np.uint8)
+    for rank, first in enumerate(firsts[order[:LARGEST]], 1):
+        ranks[stays == first] = rank
+    return ranks

@@ -5,7 +5,8 @@
     sample        {"documents", "bytes", "every", "of_documents"}: what the figures below are measured on
     lengths       {"Chinese" | "other languages": {"documents", "median", "p10", "p90", "mean", "bins": [[from, documents]]}}
     diversity     {language: {"unit", "units", "type_token", "unigram_bits", "bigram_bits", "conditional_bits"}}
-    near_duplicates  {"dropped", "share"} and, where the step `near` tells them, "clusters": {size: clusters}; or null
+    near_duplicates  {"dropped", "share" of what came to the step `near`, "clusters"}, or null where it did not run;
+                  "clusters" as in corpus_report.json without "largest", or null where there are none
     cleanliness   shares of characters by kind, U+FFFD and control characters a million, lines without an end
     consistency   {"languages_by_source", "half_width", "mixed_punctuation", "mixed_scripts", "chinese_documents"}
     warnings      what stands out, in words
@@ -144,15 +145,16 @@ def entropy(counts: Iterable[int]) -> float:
 
 
 def near_duplicates(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What the step `near` left out; None where it did not run."""
+    """What the step `near` left out, and in which clusters; None where it did not run."""
     for step in steps:
         if step["name"] == "near":
             dropped = sum(happening["documents"] for happening in step["dropped"].values())
             share = dropped / max(1, step["before"]["documents"])
             clusters = step.get("clusters")
-            return {"dropped": dropped, "share": round(share, 4)} | (
-                {"clusters": clusters} if clusters else {}
+            told = (
+                {name: value for name, value in clusters.items() if name != "largest"} if clusters else None
             )
+            return {"dropped": dropped, "share": round(share, 4), "clusters": told}
     return None
 
 

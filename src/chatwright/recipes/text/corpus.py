@@ -152,7 +152,20 @@ def _tell(report: CorpusReport) -> None:
         for step in report.steps:
             for reason, found in step[title].items():
                 say(f"  {title} {found.documents:,} by {step['name']}: {reason} (first: {found.first})")
+        if title == "dropped":
+            _tell_clusters(report)
     for reason, counted in report.skipped.items():
         say(f"  skipped {counted['count']:,}: {reason} (first: {counted['first']})")
     for warning in report.warnings:
         say(f"  note: {warning}")
+
+
+def _tell_clusters(report: CorpusReport) -> None:
+    for step in report.steps:
+        found = step.get("clusters")
+        if found:
+            largest = found["largest"][0]
+            say(
+                f"  {step['name']}: {found['count']:,} clusters hold {found['documents']:,} documents ({found['share']:.1%}); "
+                f"of the largest {largest['documents']:,}, {largest['kept']['id']} stays"
+            )

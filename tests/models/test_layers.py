@@ -1,12 +1,16 @@
-"""RMS normalization with its derivative written out, against PyTorch's."""
+"""RMS normalization with its derivative written out, against PyTorch's; and what laying out a model loads."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from chatwright.models.layers import RMSNorm
+from helpers.command import environment
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 16), (2, 5, 3, 8)])
@@ -50,3 +54,20 @@ def test_it_compiles() -> None:
     x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     compiled = torch.compile(part, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), part(x))
+
+
+def test_a_model_is_laid_out_without_loading_the_compiler() -> None:
+    program = (
+        "import sys\n"
+        "from chatwright.models.family.architecture import architectures\n"
+        "from chatwright.models.interop.files import empty_root\n"
+        "from chatwright.models.presets import model_options\n"
+        # experts tell the compiler what to leave alone
+        "for known in (known for known in architectures() if known.name != 'qwen3-moe'):\n"
+        "    empty_root(model_options({'name': next(iter(known.presets))}, 64), 'meta')\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout.strip() == "False"

@@ -20,7 +20,7 @@ from chatwright.errors import UserError
 from chatwright.models.attention import Attention, KeyValueCache, band_mask, causal_mask, full_mask
 from chatwright.models.experts import Experts, Routing
 from chatwright.models.heads.language import token_outputs
-from chatwright.models.layers import MLP, LayerNorm, Linear, RMSNorm, SwiGLU
+from chatwright.models.layers import MLP, LayerNorm, Linear, RMSNorm, SwiGLU, table
 from chatwright.models.positions import RotaryScaling, places_in_segments, rotary_table
 from chatwright.models.root import Root
 
@@ -164,9 +164,9 @@ class Decoder(Root):
         self.compute_dtype = torch.float32
         self.kernel = "plain"
         parts = options.parts
-        self.embedding = nn.Embedding(options.vocab_size, options.width)
+        self.embedding = table(options.vocab_size, options.width)
         is_learned = parts.positions == "learned"
-        self.positions = nn.Embedding(options.context, options.width) if is_learned else None
+        self.positions = table(options.context, options.width) if is_learned else None
         self.blocks = nn.ModuleList(Block(options) for _ in range(options.layers))
         self.final_norm = nn.Identity() if parts.norm_after else _norm(options)
         self.head = None if options.tied else Linear(options.width, options.vocab_size)

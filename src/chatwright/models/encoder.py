@@ -21,7 +21,7 @@ from chatwright.errors import UserError
 from chatwright.models.attention import Attention, causal_mask, full_mask
 from chatwright.models.heads.labels import pool, real_of
 from chatwright.models.heads.masked import MaskedHead
-from chatwright.models.layers import MLP, LayerNorm, Linear
+from chatwright.models.layers import MLP, LayerNorm, Linear, table
 from chatwright.models.root import Root
 
 _DEVIATION = 0.02
@@ -90,9 +90,9 @@ class Encoder(Root):
         o = self.options = options
         self.compute_dtype = torch.float32
         self.kernel = "plain"
-        self.embedding = nn.Embedding(o.vocab_size, o.width)
-        self.positions = nn.Embedding(o.context, o.width)
-        self.types = nn.Embedding(o.types, o.width)
+        self.embedding = table(o.vocab_size, o.width)
+        self.positions = table(o.context, o.width)
+        self.types = table(o.types, o.width)
         self.embedding_norm = LayerNorm(o.width, o.norm_eps)
         self.blocks = nn.ModuleList(EncoderBlock(o) for _ in range(o.layers))
         self.pooler = Linear(o.width, o.width, bias=True) if o.pooler else None

@@ -22,7 +22,7 @@ from chatwright.data.packing import IGNORE
 from chatwright.errors import UserError
 from chatwright.models.attention import Attention, KeyValueCache, attend, causal_mask, full_mask
 from chatwright.models.heads.language import token_outputs
-from chatwright.models.layers import MLP, LayerNorm, Linear
+from chatwright.models.layers import MLP, LayerNorm, Linear, table
 from chatwright.models.root import Root
 
 NORM_EPS = 1e-5
@@ -181,7 +181,7 @@ class EncoderDecoder(Root):
         self.options = options
         self.compute_dtype = torch.float32
         self.kernel = "plain"
-        self.embedding = nn.Embedding(options.vocab_size, options.width)
+        self.embedding = table(options.vocab_size, options.width)
         self.encoder = nn.ModuleList(EncoderBlock(options) for _ in range(options.encoder_layers))
         self.decoder = nn.ModuleList(DecoderBlock(options) for _ in range(options.decoder_layers))
         self.head = OutputBias(options.vocab_size)

@@ -27,6 +27,12 @@ class Linear(nn.Module):
         return F.linear(x, self.weight.to(x.dtype), bias)
 
 
+def table(rows: int, width: int) -> nn.Embedding:
+    """An embedding whose rows are not set yet: on the meta device, setting them would load PyTorch's compiler, which takes
+    longer than reading a small model."""
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+
+
 class LayerNorm(nn.Module):
     """Layer normalization (Ba et al. 2016): centred and scaled, computed in float32. x: [..., width]."""
 

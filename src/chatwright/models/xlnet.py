@@ -21,7 +21,7 @@ from chatwright.config import option
 from chatwright.data.packing import IGNORE
 from chatwright.errors import UserError
 from chatwright.models.heads.language import token_outputs
-from chatwright.models.layers import MLP, LayerNorm, Linear
+from chatwright.models.layers import MLP, LayerNorm, Linear, table
 from chatwright.models.root import Root
 
 # Queries whose distances are multiplied together: N of them need S + N - 1 distances, and use S each.
@@ -265,7 +265,7 @@ class XLNet(Root):
         self.options = options
         self.compute_dtype = torch.float32
         self.kernel = "plain"
-        self.embedding = nn.Embedding(options.vocab_size, options.width)
+        self.embedding = table(options.vocab_size, options.width)
         self.mask = nn.Parameter(torch.empty(1, 1, options.width))
         self.blocks = nn.ModuleList(Block(options) for _ in range(options.layers))
         self.head = None if options.tied else Linear(options.width, options.vocab_size)

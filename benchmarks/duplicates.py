@@ -100,7 +100,7 @@ def edited(text: str, rate: float, words: Sequence[str], script: str, draw: rand
     """The text with a share of its words (in Chinese, characters) replaced, left out or doubled; at least one."""
     space = " " if script == "en" else ""
     units = text.split(" ") if script == "en" else list(text)
-    for place in draw.sample(range(len(units)), max(1, round(rate * len(units)))):
+    for place in draw.sample(range(len(units)), min(len(units), max(1, round(rate * len(units))))):
         word = draw.choice(words)
         units[place] = draw.choice((word, word, "", f"{units[place]}{space}{word}"))
     return space.join(units)

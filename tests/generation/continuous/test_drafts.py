@@ -51,6 +51,8 @@ def test_guesses_follow_how_often_they_come_true() -> None:
 
     first = count()
     assert 0 < first < 8
+    drafts.judge(8, 0)
+    assert 0 < count() < first, "what stood behind a wrong guess was never judged"
     for _ in range(12):
         drafts.judge(8, 8)
     assert count() == 8 and 0 < count(writing=8) <= 8
@@ -141,7 +143,10 @@ def test_every_option_of_a_request_holds_for_guessed_tokens(
                 Ask(prompt, repeated, ENDLESS),
                 Ask(prompt, GREEDY, ENDLESS, constraint=Even()),
                 Ask(prompt, GREEDY, ENDLESS, presence_penalty=0.4, frequency_penalty=0.1),
-                Ask(prompt, GREEDY, ENDLESS, stops=lambda ids: len(ids) == 37),
+                *(
+                    Ask(prompt, GREEDY, ENDLESS, stops=lambda ids, end=length: len(ids) == end)
+                    for length in range(30, 50, 3)
+                ),
                 Ask(prompt, SamplingOptions(max_new_tokens=1, temperature=0.0), ENDLESS),
             )
         ]
@@ -149,6 +154,7 @@ def test_every_option_of_a_request_holds_for_guessed_tokens(
     guessing, plain = engines(slots=3)
     assert pieces(guessing, asks()) == pieces(plain, asks())
     assert guessing.stats()["accepted_tokens"] > 50
+    assert guessing.stats()["generated_tokens"] == plain.stats()["generated_tokens"], "nothing after the end"
     assert guessing.stats()["slots_free"] == 3
 
 

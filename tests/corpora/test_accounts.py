@@ -1,7 +1,10 @@
 """The accounts of clusters; the rest of the report is tested with the whole build."""
 
+from types import SimpleNamespace
+
 from chatwright.corpora.accounts import Sizes, StepAccount, step_accounts
 from chatwright.corpora.documents import Doc, Notes
+from chatwright.recipes.text.corpus import _tell_clusters
 
 
 def doc(number: int) -> Doc:
@@ -43,3 +46,16 @@ def test_clusters_are_counted_over_parts_and_the_one_that_stays_is_told_first() 
 
 def test_a_step_that_found_none_tells_of_none() -> None:
     assert "clusters" not in step_accounts(account(Notes()).sizes.total(), [account(Notes())])[0]
+
+
+def test_the_largest_stand_by_rank_and_need_not_be_told() -> None:
+    notes = Notes()
+    for rank in (2, 1):
+        notes.stands_for(doc(rank), 5 - rank, rank)
+    found = step_accounts(account(notes).sizes.total(), [account(notes)])[0]["clusters"]
+    assert [one["kept"]["id"] for one in found["largest"]] == ["id1", "id2"]
+    plain = Notes()
+    plain.stands_for(doc(1), 2, 0)
+    found = step_accounts(account(plain).sizes.total(), [account(plain)])[0]["clusters"]
+    assert (found["count"], found["largest"]) == (1, [])
+    _tell_clusters(SimpleNamespace(steps=[{"name": "twins", "clusters": found}]))  # type: ignore[arg-type]

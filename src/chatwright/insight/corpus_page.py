@@ -240,7 +240,8 @@ def _clusters(steps: Sequence[Mapping[str, Any]]) -> str:
     ]
     table = bar_table(("documents in a cluster", "", "documents", "clusters"), rows, most)
     largest = "".join(map(_cluster, found["largest"]))
-    return f"<h2>Clusters of near duplicates</h2><p>{said}</p>{table}<h3>The largest</h3>{largest}"
+    shown = f"<h3>The largest</h3>{largest}" if largest else ""
+    return f"<h2>Clusters of near duplicates</h2><p>{said}</p>{table}{shown}"
 
 
 def _cluster(cluster: Mapping[str, Any]) -> str:

@@ -75,3 +75,12 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, options: dict[str, Any], sa
     with pytest.raises(UserError, match=said):
         cw.augment(source, tmp_path / "more.jsonl", **options)
     assert not (tmp_path / "more.jsonl").exists()
+
+
+def test_the_source_is_not_written_over(tmp_path: Path) -> None:
+    place = tmp_path / "rows.jsonl"
+    place.write_text('{"text": "one two three four five"}\n')
+    before = place.read_bytes()
+    with pytest.raises(UserError, match="is the source itself"):
+        cw.augment(place, tmp_path / "." / "rows.jsonl", ways=("swap",))
+    assert place.read_bytes() == before

@@ -179,6 +179,8 @@ def _without_lines(text: str, spans: list[tuple[int, int]]) -> str:
 
 def _texts(path: Path) -> Iterator[str]:
     """Every text in an evaluation file: a plain one whole and its lines, every string in rows of JSON."""
+    if not path.exists():
+        raise UserError(f"decontaminate.against={path} does not exist")
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind.lower() not in _TYPES:
         raise UserError(

@@ -28,7 +28,7 @@ _OLDEST_SHARE = 4
 
 @dataclass
 class Running:
-    """A request that has a slot: `fed` of its tokens, prompt and reply, are in the slot's cache."""
+    """A request that has a slot; of its tokens, prompt and reply, the slot's cache holds the first."""
 
     ticket: Ticket
     slot: Slot
@@ -202,27 +202,27 @@ class Scheduler:
         results = [self._failed(one, found) for one, found in ran if isinstance(found, BaseException)]
         sound = [(one, found) for one, found in ran if isinstance(found, Tensor)]
         left, place = sound, 0
+        begun = [len(one.tokens) for one, _ in sound]
         while left:
             results += self._choose_one([(one, logits_RV[place]) for one, logits_RV in left])
             left = [(one, found) for one, found in left if self._comes_true(one, place)]
             place += 1
-        for one, _ in sound:
-            self._forget_guesses(one)
+        for (one, _), length in zip(sound, begun, strict=True):
+            self._forget_guesses(one, max(0, len(one.tokens) - length - 1))
         return results
 
     def _comes_true(self, one: Running, place: int) -> bool:
         """Whether the token just written is the one guessed there, so that the numbers behind it hold."""
         return not one.is_over and place < len(one.guessed) and one.tokens[-1] == one.guessed[place]
 
-    def _forget_guesses(self, one: Running) -> None:
+    def _forget_guesses(self, one: Running, right: int) -> None:
+        """Count the guesses, of which so many were right, and take the others out of the cache."""
         guessed, one.guessed = len(one.guessed), []
-        if not guessed or one.is_over:
-            return
-        right = guessed - (one.slot.cache.length - (len(one.tokens) - 1))
-        one.slot.cut(len(one.tokens) - 1)
-        one.drafts.judge(guessed, right)
         self.tally.guessed_tokens += guessed
         self.tally.accepted_tokens += right
+        if guessed and not one.is_over:
+            one.slot.cut(len(one.tokens) - 1)
+            one.drafts.judge(guessed, right)
 
     def _choose_one(self, sound: Sequence[tuple[Running, Tensor]]) -> list[Outcome]:
         """The next token of each, and what follows from it."""

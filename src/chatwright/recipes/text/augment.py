@@ -73,6 +73,8 @@ def augment(source: str | Path, out: str | Path, options: AugmentOptions) -> dic
     place, skipped, told = Path(source), Tally(), Counter[str]()
     if not place.is_file():
         raise UserError(f"{place} is no file; give one of rows or of lines")
+    if Path(out).exists() and Path(out).samefile(place):
+        raise UserError(f"{out} is the source itself, which would be lost; write to another file")
     change = _Changer(options)
     with bar("augmenting") as shown, written_aside(str(out)) as written:
         assert written is not None

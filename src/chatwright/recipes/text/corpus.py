@@ -164,8 +164,9 @@ def _tell_clusters(report: CorpusReport) -> None:
     for step in report.steps:
         found = step.get("clusters")
         if found:
-            largest = found["largest"][0]
-            say(
-                f"  {step['name']}: {found['count']:,} clusters hold {found['documents']:,} documents ({found['share']:.1%}); "
-                f"of the largest {largest['documents']:,}, {largest['kept']['id']} stays"
-            )
+            hold = "cluster holds" if found["count"] == 1 else "clusters hold"
+            said = f"  {step['name']}: {found['count']:,} {hold} {found['documents']:,} documents ({found['share']:.1%})"
+            # a step of a plug-in need not tell which are the largest
+            for largest in found["largest"][:1]:
+                said += f"; of the largest {largest['documents']:,}, {largest['kept']['id']} stays"
+            say(said)

@@ -56,10 +56,11 @@ def voting(
     store: VoteStore,
     parts: Sequence[Part] = (),
     api_key: str | None = None,
+    max_tokens: int | None = None,
     **options: Any,
 ) -> Iterator[httpx.Client]:
     """A client of a server with the scripted engine, some models and votes."""
-    chosen = ServerOptions(engine="scripted", port=0, drain=2.0, api_key=api_key)
+    chosen = ServerOptions(engine="scripted", port=0, drain=2.0, api_key=api_key, max_tokens=max_tokens)
     served = Served(find_runs(places), chosen)
     ready = threading.Event()
     app = build_app(

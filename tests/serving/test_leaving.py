@@ -15,6 +15,11 @@ import httpx
 import pytest
 
 from chatwright.generation.text import TextModel
+from chatwright.serving.app import build_app
+from chatwright.serving.engines.contract import EngineOptions
+from chatwright.serving.models import Known, Served, ServedModel, find_runs
+from chatwright.serving.options import ServerOptions
+from chatwright.serving.server import Server, listening_socket
 from helpers.command import begin
 from helpers.served import GREETING, SCRIPT, Places, Running, chat_body, eventually, running
 
@@ -112,8 +117,49 @@ def test_stopping_lets_replies_end_and_takes_no_more(places: Places) -> None:
             server.served.draining = False
             server.server.stop()
             assert server.served.draining
+            # whoever comes now is told, for as long as something runs
+            time.sleep(0.2)
+            assert SCRIPT.running == 1
+            assert httpx.get(f"{server.address}/health").status_code == 200
+            assert httpx.get(f"{server.address}/ready").status_code == 503
+            assert httpx.post(server.address + ROUTE, json=chat_body()).status_code == 503
             found = reply.result()
     assert found.json()["choices"][0]["message"]["content"] == GREETING
+
+
+def test_stopping_while_models_are_loaded_waits_for_the_one_at_hand(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on, made = threading.Event(), threading.Event(), []
+
+    class Slow(ServedModel):
+        def __init__(self, known: Known, options: EngineOptions) -> None:
+            begun.set()
+            goes_on.wait(10)
+            super().__init__(known, options)
+            made.append(self)
+
+        def close(self, drain: float) -> None:
+            super().close(drain)
+            closed.append(self)
+
+    closed: list[ServedModel] = []
+    monkeypatch.setattr("chatwright.serving.models.ServedModel", Slow)
+    options = ServerOptions(engine="scripted", port=0)
+    served = Served(find_runs([places.chat, places.tools]), options)
+    ready = threading.Event()
+    server = Server(build_app(served, options, [], log=lambda line: None), options, on_ready=ready.set)
+    with listening_socket(options.host, 0) as socket:
+        thread = threading.Thread(target=server.serve_on, args=(socket,))
+        thread.start()
+        assert begun.wait(10) and eventually(lambda: server.started)
+        server.stop()
+        thread.join(0.5)
+        assert thread.is_alive(), "a process that ends while native code runs is aborted"
+        goes_on.set()
+        thread.join(10)
+    assert not thread.is_alive() and not ready.is_set()
+    assert len(made) == 1 and closed == made, "the second was not begun, and the first is not left open"
 
 
 def test_stopping_ends_what_takes_too_long(places: Places) -> None:

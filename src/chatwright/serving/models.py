@@ -162,10 +162,14 @@ class Served:
         return "ready" if len(self.models) == len(self.known) else "loading"
 
     def load(self) -> None:
-        """Load every model, one after another."""
+        """Load every model, one after another, until the server stops."""
         try:
             for known in self.known:
                 self.models[known.id] = ServedModel(known, self.options)
+                if self.draining:
+                    # all may have been closed before this one was there
+                    self.close(0.0)
+                    return
         except Exception as error:
             self.failure = error
             raise

@@ -46,11 +46,15 @@ class Server(uvicorn.Server):
         self._served: Served = app.state.served
         self._drain = options.drain
         self._on_ready = on_ready
+        self._loading = threading.Thread(target=self._load, name="loading", daemon=True)
 
     def serve_on(self, socket: sockets.socket) -> None:
         """Serve until stopped; returns when every connection is closed."""
-        threading.Thread(target=self._load, name="loading", daemon=True).start()
+        self._loading.start()
         asyncio.run(self.serve([socket]))
+        if not self.force_exit:
+            # a thread in native code when the interpreter ends would abort the process
+            self._loading.join()
 
     async def shutdown(self, sockets: list[sockets.socket] | None = None) -> None:
         """End what runs by closing the models, while the connections still carry what is said last."""
@@ -59,9 +63,10 @@ class Server(uvicorn.Server):
             target=self._served.close, args=(self._drain,), name="closing", daemon=True
         )
         closing.start()
-        await super().shutdown(sockets)
+        # until then the socket listens, and says that nothing new is taken
         while closing.is_alive() and not self.force_exit:
             await asyncio.sleep(_LOOK_SECONDS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal: take nothing new, end what runs; a second one ends at once."""
@@ -80,7 +85,8 @@ class Server(uvicorn.Server):
             # whoever started the server finds it in `served.failure`
             self.should_exit = True
             return
-        self._on_ready()
+        if not self._served.draining:
+            self._on_ready()
 
 
 @contextmanager

@@ -102,9 +102,8 @@ def test_replies_are_the_same_and_take_fewer_steps(
     assert 40 < stats["accepted_tokens"] < stats["guessed_tokens"]
     assert stats["generated_tokens"] == 80 * len(asks)
     if slots == 1:
-        # an accepted token is a step less, but for those behind the end of a reply
-        saved = plain.stats()["steps"] - stats["steps"]
-        assert saved == pytest.approx(stats["accepted_tokens"], abs=8 * len(asks)) and saved > 40
+        # an accepted token is a step less
+        assert plain.stats()["steps"] - stats["steps"] == stats["accepted_tokens"]
     assert plain.stats()["guessed_tokens"] == 0
     # a second turn finds nothing in the cache that was not written
     again = [Ask([*prompt, *([7] * 9)], GREEDY, ENDLESS) for prompt in PERIODIC]

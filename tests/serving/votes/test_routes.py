@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 
 from chatwright.data.preferences import read_comparisons
 from chatwright.serving.votes.records import Item
+from chatwright.serving.votes.routes import _groups
 from chatwright.serving.votes.store import VoteStore
 from helpers.served import SCRIPT, Places, eventually
 from helpers.voted import HOSTILE, asked, voting
@@ -248,6 +250,20 @@ def test_the_queue_over_http(places: Places, local: VoteStore) -> None:
         assert refused(client, "/api/labelling/99", 404, ranking=[[0]])
         assert refused(client, f"/api/labelling/{10**30}", 404, ranking=[[0]])
     assert [(vote.name, vote.ranks) for vote in local.votes()] == [("Ann", [1, 1, 0]), ("", [])]
+
+
+def test_prompts_are_answered_within_the_servers_limits(places: Places, local: VoteStore) -> None:
+    numbers = iter(range(100))
+    SCRIPT.reply = lambda prompt: f"{next(numbers)} " + "word " * 40
+    local.enqueue([Item(asked("open"))])
+    with voting([places.chat], local, max_tokens=16, labelling_replies=3, labelling_tokens=512) as client:
+        found = client.get("/api/labelling").json()
+        assert len(found.get("replies", ())) == 3, found
+
+
+def test_many_replies_are_sampled_in_groups_that_fit() -> None:
+    model: Any = SimpleNamespace(writer=SimpleNamespace(engine=SimpleNamespace(most=3)))
+    assert [_groups(count, model) for count in (1, 3, 7)] == [[1], [3], [3, 3, 1]]
 
 
 def test_prompts_without_replies_are_answered_when_their_turn_comes(

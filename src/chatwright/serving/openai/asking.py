@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,6 +96,16 @@ def client_of(request: Request, body: Mapping[str, Any]) -> Client:
     """Who asks: the address, and the user whom an application at that address names."""
     host = request.client.host if request.client is not None else ""
     return Client(host, str(body.get("safety_identifier") or body.get("user") or ""))
+
+
+def check_size(texts: Iterable[str], name: str, writer: Writer) -> None:
+    """Refuse, before it is made into tokens, what is longer than any text that fits the context."""
+    context, longest = writer.engine.context, int(writer.tokenizer.token_bytes.max())
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    # twice: there are tokenizers that read less than what stands there
+    if size > 2 * longest * context:
+        message = f"the prompt has {size:,} bytes, too many for the model's context of {context:,} tokens; shorten it"
+        raise ApiError(400, message, name, "context_length_exceeded")
 
 
 def room_of(body: Mapping[str, Any], prompt: Sequence[int], context: int, options: ServerOptions) -> int:

@@ -17,7 +17,7 @@ from chatwright.serving.errors import ApiError
 from chatwright.serving.models import ServedModel, Writer
 from chatwright.serving.notes import Note, note_of
 from chatwright.serving.openai.answering import begun, streamed
-from chatwright.serving.openai.asking import Scores, asks_of, check_tokens, client_of
+from chatwright.serving.openai.asking import Scores, asks_of, check_size, check_tokens, client_of
 from chatwright.serving.openai.chat import format_constraint
 from chatwright.serving.openai.logprobs import completion_scores
 from chatwright.serving.reading import read_json
@@ -57,6 +57,9 @@ def _plan(request: Request, body: Mapping[str, Any], writer: Writer) -> _Plan:
 
 def _prompts(prompt: Any, writer: Writer) -> list[list[int]]:
     """Each prompt's tokens. A text begins a document; tokens are taken as they are."""
+    for text in [prompt] if isinstance(prompt, str) else prompt:
+        if isinstance(text, str):
+            check_size([text], "prompt", writer)
     if isinstance(prompt, str):
         return [writer.text.prompt_ids(prompt)]
     if isinstance(prompt[0], str):

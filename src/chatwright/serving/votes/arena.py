@@ -57,7 +57,7 @@ def ranks_of(winner: str) -> tuple[tuple[int, int], int]:
 class KeptReply(Response):
     """A side's streamed reply on its way to the client, kept in the battle before the client is told that it is whole.
 
-    One that the client stopped is kept as far as it was written.
+    One that the client stopped is kept as far as it was written, one that failed is not.
     """
 
     def __init__(
@@ -85,4 +85,6 @@ class KeptReply(Response):
                 self._keep()
 
     def _keep(self) -> None:
+        if self._note.error is not None:
+            return
         self._store.reply(self._battle.id, self._side, "".join(self._note.replied))

@@ -16,7 +16,7 @@ from chatwright.data.formats import SkipRow
 from chatwright.data.records import Message
 from chatwright.errors import UserError
 from chatwright.serving.errors import ApiError
-from chatwright.serving.models import Served
+from chatwright.serving.models import Served, ServedModel
 from chatwright.serving.openai.chat import answer, replies_to
 from chatwright.serving.reading import read_json
 from chatwright.serving.votes import bodies
@@ -192,9 +192,11 @@ class _VoteDesk:
             count = len(range(place, self._options.labelling_replies, len(models)))
             if not count:
                 continue
-            asked = {"model": model.id, "messages": item.messages, "n": count, **_WIDE}
-            limit = {"max_tokens": self._options.labelling_tokens}
-            texts += await replies_to(request, model, {**asked, **limit})
+            longest = self._options.labelling_tokens
+            limit = {"max_tokens": min(longest, request.app.state.options.max_tokens or longest)}
+            asked = {"model": model.id, "messages": item.messages, **_WIDE, **limit}
+            for number in _groups(count, model):
+                texts += await replies_to(request, model, {**asked, "n": number})
             makers += [model.id] * count
         return _with_replies(item, texts, makers)
 
@@ -244,6 +246,13 @@ def _shown(item: Item) -> dict[str, Any]:
     """An item without what tells where a reply came from."""
     prompt = item.messages[-1]["content"]
     return {"id": item.id, "prompt": prompt, "messages": item.messages, "replies": item.replies}
+
+
+def _groups(count: int, model: ServedModel) -> list[int]:
+    """So many replies in groups that the model's engine takes at once."""
+    assert model.writer is not None, "a model that chats has a writer"
+    most = model.writer.engine.most
+    return [min(most, count - begin) for begin in range(0, count, most)]
 
 
 def _with_replies(item: Item, texts: list[str], makers: list[str]) -> Item:

@@ -78,14 +78,31 @@ def test_a_copy_goes_its_own_way(grammars: Grammars, tokenizer: Tokenizer) -> No
     assert not grammar.allowed().equal(other.allowed())
 
 
-def test_white_space_ends(grammars: Grammars, tokenizer: Tokenizer) -> None:
-    grammar, [space] = grammars.json_object(), tokenizer.encode("\n")
-    grammar.accept(tokenizer.encode("{")[0])
-    for _ in range(100):
-        if not grammar.allowed()[space]:
-            return
-        grammar.accept(space)
-    raise AssertionError("white space without end")
+@pytest.mark.parametrize(("first", "most"), [(" ", 0), ("\n", 12)])
+@pytest.mark.parametrize("before", ["{", '{"a"', '{"a":', '{"a":1', '{"a":1,'])
+def test_white_space_ends(
+    grammars: Grammars, tokenizer: Tokenizer, before: str, first: str, most: int
+) -> None:
+    """One blank, or a line break and an indentation."""
+    grammar, [line], [blank] = grammars.json_object(), tokenizer.encode("\n"), tokenizer.encode(" ")
+    for token in tokenizer.encode(before) + tokenizer.encode(first):
+        grammar.accept(token)
+    for _ in range(most):
+        assert not grammar.allowed()[line]
+        grammar.accept(blank)
+    assert not grammar.allowed()[[line, blank]].any()
+
+
+@pytest.mark.parametrize(
+    "form", [{"separators": (",", ":")}, {}, {"indent": 0}, {"indent": 2}, {"indent": 4}]
+)
+def test_json_may_be_written_as_people_write_it(
+    grammars: Grammars, tokenizer: Tokenizer, form: dict[str, Any]
+) -> None:
+    grammar = grammars.json_object()
+    for token in tokenizer.encode(json.dumps({"a": {"b": [1, {}, []]}, "c": "d e"}, **form)):
+        grammar.accept(token)
+    assert grammar.allowed()[tokenizer.im_end]
 
 
 def test_rules_with_a_schema_in_them(grammars: Grammars, tokenizer: Tokenizer) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from chatwright.data.formats import chat_of
+from chatwright.generation.constrained import Grammars
 from chatwright.serving.errors import ApiError
 from chatwright.serving.openai.tools import CallReader, ToolRenderer, Tools, forced_call, tools_of
 from chatwright.tokenization.chat import Renderer
@@ -306,6 +307,109 @@ def test_the_reader_of_bare_calls(size: int) -> None:
     assert read('{"name": 3}', size, "tools") == ('{"name": 3}', [])
 
 
-def test_a_forced_call_of_a_bare_template_is_bare() -> None:
-    rules = forced_call(Tools([CLOCK], True), "tools")
-    assert rules.startswith("start: call\n") and '"parameters"' in rules
+@pytest.fixture(scope="module")
+def grammars(renderer: Renderer) -> Grammars:
+    tokenizer = renderer.tokenizer
+    return Grammars(tokenizer, tokenizer.im_end, tokenizer.vocab_size)
+
+
+def follows(grammars: Grammars, renderer: Renderer, rules: str, text: str) -> bool:
+    """Whether rules admit a text, to its end and no further."""
+    grammar, tokenizer = grammars.lark(rules), renderer.tokenizer
+    for token in tokenizer.encode(text):
+        if not grammar.allowed()[token]:
+            return False
+        grammar.accept(token)
+    return grammar.allowed().nonzero().flatten().tolist() == [tokenizer.im_end]
+
+
+# As pydantic writes a model within a model, a union told apart by a field, and a model that holds itself.
+NESTED = {
+    "type": "object",
+    "properties": {"point": {"$ref": "#/$defs/P"}, "next": {"$ref": "#"}},
+    "required": ["point"],
+    "additionalProperties": False,
+    "$defs": {
+        "P": {"oneOf": [{"$ref": "#/$defs/X"}, {"type": "null"}]},
+        "X": {"type": "object", "properties": {"x": {"type": "integer"}}, "additionalProperties": False},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "field", "begin", "end"),
+    [
+        (TOOL_TEMPLATE, "arguments", "<tool_call>\n", "\n</tool_call>"),
+        ("tools", "parameters", "", ""),
+    ],
+)
+def test_a_forced_call_follows_the_schema_of_its_own_tool(
+    grammars: Grammars, renderer: Renderer, template: str, field: str, begin: str, end: str
+) -> None:
+    move = {"type": "function", "function": {"name": "move", "parameters": NESTED}}
+    name = 'a"b\\c\n"} 北'
+    odd = {"type": "function", "function": {"name": name, "parameters": None}}
+    tools = Tools([move, WEATHER, odd], True)
+    rules = forced_call(tools, template)
+
+    def admits(called: str, arguments: str, rules: str = rules) -> bool:
+        text = f'{begin}{{"name": {json.dumps(called)}, "{field}": {arguments}}}{end}'
+        return follows(grammars, renderer, rules, text)
+
+    assert admits("move", '{"point": {"x": 1}, "next": {"point": null}}')
+    assert not admits("move", '{"point": {"y": 1}}') and not admits("move", '{"city": "Paris"}')
+    assert admits("weather", '{"city": "Paris"}') and not admits("weather", '{"point": {"x": 1}}')
+    assert admits(name, '{"a": [1]}') and not admits(name, "3")
+    only = forced_call(Tools(tools.definitions, True, "move"), template)
+    assert admits("move", '{"point": null}', only) and not admits("weather", '{"city": "Paris"}', only)
+
+
+def test_a_forced_call_spends_nothing_on_white_space(grammars: Grammars, renderer: Renderer) -> None:
+    """What likes white space best writes a call as short as any."""
+    encode = renderer.tokenizer.encode
+    tools = Tools([WEATHER], True)
+    grammar, written = grammars.lark(forced_call(tools, TOOL_TEMPLATE)), list[int]()
+    blanks = [encode(" ")[0], encode("\n")[0]]
+    while not (mask := grammar.allowed())[renderer.tokenizer.im_end] and len(written) < 200:
+        written.append(next((token for token in blanks if mask[token]), int(mask.nonzero()[0])))
+        grammar.accept(written[-1])
+    text = renderer.tokenizer.decode(written)
+    _, [call] = CallReader(tools, TOOL_TEMPLATE).feed(text)
+    assert text == f'<tool_call>\n{{"name": "weather", "arguments": {call.arguments}}}\n</tool_call>'
+
+
+def test_a_tool_whose_schema_cannot_be_used_is_named(client: httpx.Client) -> None:
+    wrong = {"type": "function", "function": {"name": "wrong", "parameters": {"type": "objekt"}}}
+    for choice in ("required", {"type": "function", "function": {"name": "wrong"}}):
+        body = chat_body(model="tools", tools=[WEATHER, wrong], tool_choice=choice)
+        refused = client.post(ROUTE, json=body)
+        assert refused.status_code == 400
+        assert refused.json()["error"] == {
+            "message": "the tool 'wrong': the JSON schema cannot be used: Invalid type: objekt",
+            "type": "invalid_request_error",
+            "param": "tools",
+            "code": "invalid_value",
+        }
+    weather = {"type": "function", "function": {"name": "weather"}}
+    assert client.post(ROUTE, json={**body, "tool_choice": weather}).status_code == 200
+
+
+def test_tools_that_are_too_much_together_are_refused(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though each could be used alone."""
+    monkeypatch.setattr("chatwright.serving.openai.chat.forced_call", lambda *_: "start: nothing")
+    error = asked(client, tool_choice="required").json()["error"]
+    assert (error["param"], error["code"]) == ("tools", "invalid_value")
+    assert "grammar cannot be used" in error["message"]
+
+
+def test_a_response_format_that_cannot_be_used_says_where_it_stands(client: httpx.Client) -> None:
+    format = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "objekt"}}}
+    for route, body in (
+        (ROUTE, chat_body()),
+        ("/v1/completions", {"model": "base", "prompt": "x"}),
+    ):
+        error = client.post(route, json={**body, "response_format": format}).json()["error"]
+        assert (error["param"], error["code"]) == ("response_format", "invalid_value"), error
+        assert error["message"] == "the JSON schema cannot be used: Invalid type: objekt"

@@ -17,8 +17,9 @@ from torch import Tensor
 from chatwright.errors import UserError
 from chatwright.tokenization.tokenizer import Tokenizer
 
-# Between two signs of JSON as much white space as people write, but no more: a weak model would never stop.
-_WHITE_SPACE = r"[ \n]{0,20}"
+# Between two signs of JSON one blank, as in {"a": 1}, or a line break and an indentation of up to 12: three levels of four
+# blanks, six of two. Deeper ones are cut, which harms no value; without a bound a weak model would never stop.
+_WHITE_SPACE = r" |\n {0,12}"
 _JSON: Any = {"whitespace_pattern": _WHITE_SPACE, "coerce_one_of": True}
 _LARGEST_GRAMMAR = 50_000
 

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chatwright.errors import UserError
 from chatwright.generation.continuous.contract import Ask
 from chatwright.serving.errors import ApiError
 from chatwright.serving.models import ServedModel, Writer
 from chatwright.serving.notes import Note, note_of
 from chatwright.serving.openai.answering import begun, streamed
-from chatwright.serving.openai.asking import Scores, asks_of, client_of
+from chatwright.serving.openai.asking import Scores, asks_of, check_size, client_of
 from chatwright.serving.openai.logprobs import chat_scores
 from chatwright.serving.openai.messages import plain_messages
 from chatwright.serving.openai.tools import CallReader, ToolRenderer, Tools, forced_call, tools_of
@@ -85,6 +86,7 @@ def _plan(request: Request, body: Mapping[str, Any], writer: Writer) -> _Plan:
     if scores.top and not scores.wanted:
         raise ApiError(400, "top_logprobs needs logprobs: true", "top_logprobs", "invalid_value")
     messages = plain_messages(body["messages"])
+    check_size((message["content"] for message in messages), "messages", writer)
     tools = tools_of(body, writer.renderer)
     renderer = ToolRenderer(writer.renderer, tools) if tools or _has_calls(messages) else writer.renderer
     citations: list[dict[str, Any]] = []
@@ -117,8 +119,19 @@ def _constraint(body: Mapping[str, Any], writer: Writer, tools: Tools | None) ->
     if tools is not None and wanted["type"] != "text":
         raise ApiError(400, "take one of tools and response_format", "response_format", "invalid_value")
     if tools is not None and tools.required:
-        return writer.grammars.lark(forced_call(tools, writer.renderer.template)).copy
+        return _call_constraint(tools, writer)
     return format_constraint(body, writer)
+
+
+def _call_constraint(tools: Tools, writer: Writer) -> Callable[[], Any]:
+    """What holds a reply to one call."""
+    try:
+        return writer.grammars.lark(forced_call(tools, writer.renderer.template)).copy
+    except UserError as error:
+        # one by one, for this error tells a place in rules that the client never saw
+        for name, schema in tools.schemas:
+            _schema_constraint(schema, writer, "tools", f"the tool {name!r}: ")
+        raise ApiError(400, str(error), "tools", "invalid_value") from error
 
 
 def format_constraint(body: Mapping[str, Any], writer: Writer) -> Callable[[], Any] | None:
@@ -128,7 +141,17 @@ def format_constraint(body: Mapping[str, Any], writer: Writer) -> Callable[[], A
         return None
     if wanted["type"] == "json_object":
         return writer.grammars.json_object().copy
-    return writer.grammars.json_schema(wanted["json_schema"]["schema"]).copy
+    return _schema_constraint(wanted["json_schema"]["schema"], writer, "response_format")
+
+
+def _schema_constraint(
+    schema: Mapping[str, Any], writer: Writer, param: str, whose: str = ""
+) -> Callable[[], Any]:
+    """What holds a reply to a JSON schema, which stands in the request's `param`."""
+    try:
+        return writer.grammars.json_schema(schema).copy
+    except UserError as error:
+        raise ApiError(400, f"{whose}{error}", param, "invalid_value") from error
 
 
 class _Form:

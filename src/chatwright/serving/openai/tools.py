@@ -19,7 +19,15 @@ from chatwright.tokenization.chat import Renderer
 
 _BEGIN, _END = "<tool_call>", "</tool_call>"
 _TOOLS = re.compile(r"\btools\b")
-_WHITE_SPACE = {"x-guidance": {"whitespace_pattern": r"[ \n]{0,20}"}}
+# Arguments are written as templates write them, on one line: a weak model would spend its reply on white space.
+_ONE_LINE = {
+    "x-guidance": {
+        "whitespace_flexible": False,
+        "key_separator": ": ?",
+        "item_separator": ", ?",
+        "coerce_one_of": True,
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,16 @@ class Tools:
     @property
     def names(self) -> set[str]:
         return {tool["function"]["name"] for tool in self.definitions}
+
+    @property
+    def schemas(self) -> list[tuple[str, dict[str, Any]]]:
+        """The name of each tool that may be called, and what its arguments must be."""
+        functions = [tool["function"] for tool in self.definitions]
+        return [
+            (function["name"], {"type": "object", **(function.get("parameters") or {})})
+            for function in functions
+            if self.only in (None, function["name"])
+        ]
 
 
 def tools_of(body: Mapping[str, Any], renderer: Renderer) -> Tools | None:
@@ -126,23 +144,18 @@ def is_tagged(template: str) -> bool:
 def forced_call(tools: Tools, template: str) -> str:
     """The rules, in Lark's notation, of a reply that is one call."""
     field = "arguments" if is_tagged(template) else "parameters"
-    calls = []
-    for tool in tools.definitions:
-        function = tool["function"]
-        if tools.only in (None, function["name"]):
-            parameters = function.get("parameters") or {"type": "object"}
-            fields = {"name": {"const": function["name"]}, field: parameters}
-            calls.append(
-                {
-                    "type": "object",
-                    "properties": fields,
-                    "required": ["name", field],
-                    "additionalProperties": False,
-                }
-            )
-    schema = json.dumps({**_WHITE_SPACE, "anyOf": calls})
-    around = (f'"{_BEGIN}\\n" call "\\n{_END}"') if is_tagged(template) else "call"
-    return f"start: {around}\ncall: %json {schema}\n"
+    around = f'"{_BEGIN}\\n" call "\\n{_END}"' if is_tagged(template) else "call"
+    schemas = tools.schemas
+    rules = [f"start: {around}", f"call: {' | '.join(f'call_{place}' for place in range(len(schemas)))}"]
+    for place, (name, schema) in enumerate(schemas):
+        # Lark's strings are escaped as JSON's are
+        head = json.dumps(f'{{"name": {json.dumps(name)}, "{field}": ')
+        # a root of its own: `$ref` counts from there
+        rules += [
+            f'call_{place}: {head} arguments_{place} "}}"',
+            f"arguments_{place}: %json {json.dumps({**schema, **_ONE_LINE})}",
+        ]
+    return "\n".join(rules) + "\n"
 
 
 class CallReader:

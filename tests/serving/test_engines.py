@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from chatwright.errors import UserError
-from chatwright.generation.continuous.contract import Ask, EngineClosed, Piece, QueueFull
+from chatwright.generation.continuous.contract import Ask, Client, EngineClosed, Piece, QueueFull
 from chatwright.generation.engine import Vocabulary
 from chatwright.generation.sampling import SamplingOptions
 from chatwright.generation.text import TextModel
@@ -107,6 +107,35 @@ def test_a_serial_engine_s_queue_is_bounded_and_cancelling_frees_it() -> None:
     engine.go.release()
     assert first.finish == "cancelled" and first.ids == [3]
     assert second.finish == "cancelled" and second.ids == []
+    engine.close(1)
+
+
+def test_hosts_take_turns_at_a_serial_engine() -> None:
+    engine, order = Counting(queue=8), list[str]()
+
+    def heard(host: str) -> Callable[[Piece], None]:
+        return lambda piece: order.append(host) if piece.finish_reason else None
+
+    for host in ("a", "a", "a", "b"):
+        engine.submit(ask(client=Client(host)), heard(host))
+        assert eventually(lambda: engine.stats()["running"] == 1)
+    engine.free = True
+    engine.go.release()
+    assert eventually(lambda: len(order) == 4)
+    assert order == ["a", "a", "b", "a"], "the first was at work before the other came"
+    engine.close(1)
+
+
+def test_a_listener_that_is_gone_ends_its_reply_and_not_the_engine() -> None:
+    engine, after = Counting(queue=8), Heard()
+    engine.free = True
+
+    def gone(piece: Piece) -> None:
+        raise RuntimeError("nobody listens")
+
+    engine.submit(ask(), gone)
+    engine.submit(ask(), after)
+    assert after.ids == [3, 2, 1, 0] and engine.alive
     engine.close(1)
 
 

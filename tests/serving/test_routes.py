@@ -41,6 +41,16 @@ def test_a_completion(client: httpx.Client) -> None:
     assert SCRIPT.prompts == ["<|endoftext|>Once"]
 
 
+def test_offsets_count_characters_though_tokens_are_parts_of_them(client: httpx.Client) -> None:
+    SCRIPT.reply = lambda prompt: "a龘b🙂"
+    [choice] = post(client, COMPLETIONS, model="base", prompt="Once", logprobs=1)["choices"]
+    scores = choice["logprobs"]
+    assert choice["text"] == "a龘b🙂" and scores["text_offset"] == [0, 1, 1, 1, 2, 3, 3, 3, 3]
+    assert scores["tokens"][:4] == ["a", r"bytes:\xe9", r"bytes:\xbe", r"bytes:\x98"]
+    [choice] = post(client, COMPLETIONS, model="base", prompt="Once", logprobs=1, stop="b")["choices"]
+    assert choice["logprobs"]["text_offset"] == [0, 1, 1, 1], "of a stop string nothing is told"
+
+
 def test_several_prompts_of_texts_and_tokens(client: httpx.Client) -> None:
     found = post(client, COMPLETIONS, model="base", prompt=["a", "b"], n=2)
     assert [choice["index"] for choice in found["choices"]] == [0, 1, 2, 3]

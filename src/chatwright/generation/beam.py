@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import PADDING
 from chatwright.errors import UserError
 from chatwright.generation.cache import Cache
@@ -41,10 +41,7 @@ class BeamOptions:
     batch: int = option(64, "sources that are worked on together")
 
     def __post_init__(self) -> None:
-        for name in ("beams", "max_new_tokens", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}={value} must be at least 1")
+        at_least(self, 1, "beams", "max_new_tokens", "batch")
         if not abs(self.length_penalty) < 10:
             raise UserError(f"length_penalty={self.length_penalty:g} must be between -10 and 10")
 

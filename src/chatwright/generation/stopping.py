@@ -29,7 +29,7 @@ class StopStrings:
         if found:
             self.stopped, self._held = True, ""
             return text[: min(found)[1]]
-        cut = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
+        cut = len(text) - max((overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[cut:]
         return text[:cut]
 
@@ -39,7 +39,7 @@ class StopStrings:
         return held
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """How many characters at the end of `text` are the beginning of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from chatwright.generation.continuous.contract import EngineClosed, QueueFull
+from chatwright.generation.continuous.waiting import RetryAfter
 from chatwright.serving.errors import ApiError
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class Desk:
     ends within one job when its client leaves."""
 
     def __init__(self, queue: int) -> None:
-        self._queue, self._present, self._seconds = queue, 0, 1.0
+        self._queue, self._present, self._retry_after = queue, 0, RetryAfter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="desk")
         self._closed = False
 
@@ -36,7 +37,8 @@ class Desk:
         if self._closed:
             raise EngineClosed
         if self._present > self._queue:
-            raise QueueFull(self._present, self._seconds * self._present)
+            waiting = self._present - 1
+            raise QueueFull(waiting, self._retry_after.seconds(waiting))
         self._present += 1
         begun = time.monotonic()
         try:
@@ -47,7 +49,7 @@ class Desk:
             raise ApiError(504, message, code="timeout") from None
         finally:
             self._present -= 1
-            self._seconds += 0.2 * (time.monotonic() - begun - self._seconds)
+            self._retry_after.heard(time.monotonic() - begun)
 
     async def run(self, job: Callable[[], T]) -> T:
         """What the job gives, done in the desk's thread when its turn comes. A job that waits can be cancelled."""

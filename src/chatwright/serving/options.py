@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.errors import UserError
 from chatwright.serving.engines.contract import EngineOptions
 
@@ -46,8 +46,7 @@ class ServerOptions(EngineOptions):
                 raise UserError(f"{name}={getattr(self, name):g} must be more than 0")
         if self.drain < 0:
             raise UserError(f"drain={self.drain:g} must be 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise UserError(f"max_tokens={self.max_tokens} must be at least 1")
+        at_least(self, 1, "max_tokens")
         if "*" in self.cors and self.api_key is None:
             raise UserError("cors=* lets every site use this server; set an api_key, or name the sites")
 

@@ -13,6 +13,7 @@ from chatwright.generation.stopping import TextWriter
 from chatwright.serving.errors import ApiError
 from chatwright.serving.models import Writer
 from chatwright.serving.notes import Note
+from chatwright.tokenization.stream import Utf8Stream
 from chatwright.tokenization.tokenizer import Tokenizer
 
 Finish = Literal["stop", "length", "tool_calls"]
@@ -20,8 +21,10 @@ Finish = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True)
 class Scored:
-    """A token with its log-probability, and the likeliest ones in its place."""
+    """A token with its log-probability, and the likeliest ones in its place. `start`: the character of the reply that it
+    begins, or goes on with."""
 
+    start: int
     token: int
     logprob: float
     top: Sequence[tuple[int, float]]
@@ -41,9 +44,10 @@ class _Choice:
     """One reply: whole characters up to a stop string, and the scores of the tokens that are shown."""
 
     def __init__(self, number: int, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
-        self.number, self._tokenizer = number, tokenizer
+        self.number = number
         self._writer = TextWriter(tokenizer, stops)
-        self._held: list[tuple[int, Scored]] = []
+        self._characters = Utf8Stream(tokenizer)
+        self._held: list[Scored] = []
         self._read = self._shown = 0
         self.tokens, self.finish = 0, ""
 
@@ -54,20 +58,20 @@ class _Choice:
             text.append(self._writer.feed(token))
             if piece.logprobs is not None:
                 top = piece.top[place] if piece.top is not None else []
-                self._held.append((self._read, Scored(token, piece.logprobs[place], top)))
-            self._read += len(self._tokenizer.decode_bytes([token]))
+                self._held.append(Scored(self._read, token, piece.logprobs[place], top))
+                self._read += len(self._characters.feed(token))
         self.tokens += len(piece.ids)
         if piece.finish_reason is not None:
             self.finish = piece.finish_reason
             text.append(self._writer.flush())
         said = "".join(text)
-        self._shown += len(said.encode())
+        self._shown += len(said)
         finish: Finish | None = None if piece.finish_reason is None else _reason(piece)
         return Part(self.number, said, self._released(), finish)
 
     def _released(self) -> list[Scored]:
         """The scores of tokens whose text begins before the end of what is shown; of a stop string there are none."""
-        ready = [scored for start, scored in self._held if start < self._shown]
+        ready = [scored for scored in self._held if scored.start < self._shown]
         self._held = self._held[len(ready) :]
         return ready
 

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from chatwright.generation.beam import BeamOptions
 from chatwright.generation.translation import Translator
 from chatwright.serving.desk import parts
-from chatwright.serving.errors import ApiError
 from chatwright.serving.models import ServedModel
 from chatwright.serving.notes import note_of
+from chatwright.serving.openai.asking import wanted_tokens
 from chatwright.serving.reading import read_json
 from chatwright.serving.schema import TRANSLATE
 from chatwright.serving.wire import Json, while_connected
@@ -29,15 +29,9 @@ async def translate(request: Request) -> Response:
     texts = [given] if isinstance(given, str) else given
     if request.app.state.options.log_text:
         note.asked = texts
-    most = request.app.state.options.max_tokens
-    wanted = body.get("max_tokens")
-    if most is not None and wanted is not None and wanted > most:
-        raise ApiError(
-            400, f"max_tokens={wanted} is more than this server's {most:,}", "max_tokens", "invalid_value"
-        )
     options = BeamOptions(
         beams=body.get("beams") or 4,
-        max_new_tokens=wanted or most,
+        max_new_tokens=wanted_tokens(body, request.app.state.options),
         length_penalty=1.0 if body.get("length_penalty") is None else body["length_penalty"],
     )
     found = await while_connected(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatwright.generation.continuous.contract import Ask, Client, Ticket
-from chatwright.generation.continuous.waiting import Waiting
+from chatwright.generation.continuous.waiting import RetryAfter, Waiting
 from chatwright.generation.engine import Vocabulary
 from chatwright.generation.sampling import SamplingOptions
 
@@ -54,3 +54,14 @@ def test_the_cancelled_leave() -> None:
     tickets[3].cancel()
     assert waiting.drop_cancelled() == [tickets[0], tickets[3]] and len(waiting) == 4
     assert order(waiting) == [2, 1, 4, 5] and waiting.drop_all() == []
+
+
+def test_when_to_come_again_follows_the_last_requests() -> None:
+    after = RetryAfter()
+    assert after.seconds(0) == 1.0
+    for _ in range(60):
+        after.heard(10.0)
+    assert 9.9 < after.seconds(0) <= 10 and 19.9 < after.seconds(7, 4) <= 20
+    for _ in range(60):
+        after.heard(0.0)
+    assert after.seconds(3) == 1.0, "never less than a second"

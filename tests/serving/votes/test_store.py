@@ -166,6 +166,17 @@ def test_one_process_reads_while_another_writes(database: str) -> None:
     other.close()
 
 
+def test_whoever_comes_while_another_makes_the_file_waits(tmp_path: Path) -> None:
+    place = tmp_path / "votes.sqlite"
+    maker = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")
+    later = threading.Timer(0.3, lambda: maker.execute("ROLLBACK"))
+    later.start()
+    VoteStore.open(place).close()
+    later.join()
+    maker.close()
+
+
 def test_processes_that_come_first_at_once(database: str) -> None:
     code = (
         "import sys; from chatwright.serving.votes.store import VoteStore; print(flush=True); sys.stdin.read(1); "

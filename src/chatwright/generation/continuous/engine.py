@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 
+from chatwright.config import at_least
 from chatwright.errors import UserError
 from chatwright.generation.continuous.contract import (
     Ask,
@@ -19,7 +21,7 @@ from chatwright.generation.continuous.contract import (
     Ticket,
 )
 from chatwright.generation.continuous.scheduler import Running, Scheduler
-from chatwright.generation.continuous.waiting import Waiting
+from chatwright.generation.continuous.waiting import RetryAfter, Waiting
 from chatwright.generation.inference import Inference
 from chatwright.generation.native import Weights
 from chatwright.models.decoder import Decoder
@@ -46,15 +48,9 @@ class ContinuousEngine:
         context: int | None = None,
         drafts: int = 8,
     ) -> None:
-        sizes = (
-            ("slots", slots, 1),
-            ("queue", queue, 0),
-            ("threads", threads or 1, 1),
-            ("drafts", drafts, 0),
-        )
-        for name, value, least in sizes:
-            if value < least:
-                raise UserError(f"{name}={value} must be at least {least}")
+        sizes = SimpleNamespace(slots=slots, queue=queue, threads=threads or None, drafts=drafts)
+        at_least(sizes, 1, "slots", "threads")
+        at_least(sizes, 0, "queue", "drafts")
         inference = model if isinstance(model, Inference) else Inference(model, True, weights)
         self.context = min(context or inference.options.context, inference.options.context)
         self.inference, self.slots, self._queue_size = inference, slots, queue
@@ -62,7 +58,7 @@ class ContinuousEngine:
         self._waiting = Waiting()
         self._wake = threading.Condition()
         self._is_closing = self._is_stopping = False
-        self._request_seconds = 1.0
+        self._retry_after = RetryAfter()
         self._threads = threads
         self._thread = threading.Thread(target=self._loop, name="generation", daemon=True)
         self._thread.start()
@@ -76,7 +72,7 @@ class ContinuousEngine:
                 raise EngineClosed("the engine is closing")
             waiting = len(self._waiting)
             if waiting >= self._queue_size + self._scheduler.slots.free:
-                raise QueueFull(waiting, self._retry_after(waiting))
+                raise QueueFull(waiting, self._retry_after.seconds(waiting, self.slots))
             self._waiting.add(ticket)
             self._wake.notify_all()
         return ticket
@@ -122,9 +118,6 @@ class ContinuousEngine:
         if not 0 <= ask.top_logprobs <= _MOST_LIKELIEST:
             raise UserError(f"top_logprobs={ask.top_logprobs} must be from 0 to {_MOST_LIKELIEST}")
 
-    def _retry_after(self, waiting: int) -> float:
-        return max(1.0, self._request_seconds * (waiting + 1) / self.slots)
-
     def _notify(self) -> None:
         with self._wake:
             self._wake.notify_all()
@@ -157,8 +150,7 @@ class ContinuousEngine:
         for one, piece, error in self._scheduler.step():
             self._deliver(one.ticket, piece, error)
             if piece.finish_reason is not None:
-                seconds = time.monotonic() - one.started
-                self._request_seconds = 0.8 * self._request_seconds + 0.2 * seconds
+                self._retry_after.heard(time.monotonic() - one.started)
 
     def _fail(self, error: Exception) -> None:
         """End with the error what runs, or where nothing runs what waits."""

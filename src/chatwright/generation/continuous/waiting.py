@@ -1,13 +1,28 @@
-"""Those who wait for a slot, every client in its turn."""
+"""Those who wait for their turn, and how long that may take."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from chatwright.generation.continuous.contract import Ticket
 
 _Users = OrderedDict[str, deque[Ticket]]
+
+
+class RetryAfter:
+    """How many seconds a request took of late, from which follows when it is worth to come again."""
+
+    def __init__(self) -> None:
+        self._seconds = 1.0
+
+    def heard(self, seconds: float) -> None:
+        """A request took so long."""
+        self._seconds += 0.2 * (seconds - self._seconds)
+
+    def seconds(self, waiting: int, together: int = 1) -> float:
+        """Seconds until so many who wait, of whom so many are served at once, leave a place; at least one."""
+        return max(1.0, self._seconds * (waiting + 1) / together)
 
 
 class Waiting:
@@ -22,6 +37,9 @@ class Waiting:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return (ticket for users in self._hosts.values() for line in users.values() for ticket in line)
 
     def add(self, ticket: Ticket) -> None:
         host, user = ticket.ask.client
@@ -48,10 +66,9 @@ class Waiting:
         return self._take(lambda ticket: True)
 
     def _take(self, is_taken: Callable[[Ticket], bool]) -> list[Ticket]:
-        lines = [line for users in self._hosts.values() for line in users.values()]
-        taken = [ticket for line in lines for ticket in line if is_taken(ticket)]
+        taken = [ticket for ticket in self if is_taken(ticket)]
         if taken:
-            kept = [ticket for line in lines for ticket in line if not is_taken(ticket)]
+            kept = [ticket for ticket in self if not is_taken(ticket)]
             self._hosts, self._count = OrderedDict(), 0
             for ticket in kept:
                 self.add(ticket)

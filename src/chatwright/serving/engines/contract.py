@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from chatwright.config import option
-from chatwright.errors import UserError
+from chatwright.config import at_least, option
 from chatwright.generation.continuous.contract import Ask, Piece, Ticket
 from chatwright.generation.text import TextModel
 
@@ -34,12 +33,9 @@ class EngineOptions:
     )
 
     def __post_init__(self) -> None:
-        for name, least in (("slots", 1), ("queue", 0), ("drafts", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)} must be at least {least}")
-        for name, least in (("threads", 1), ("context", 2)):
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)} must be at least {least}")
+        at_least(self, 1, "slots", "threads")
+        at_least(self, 0, "queue", "drafts")
+        at_least(self, 2, "context")
 
 
 class Engine(Protocol):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from chatwright.generation.continuous.contract import (
     Ask,
@@ -19,6 +19,7 @@ from chatwright.generation.continuous.contract import (
     QueueFull,
     Ticket,
 )
+from chatwright.generation.continuous.waiting import RetryAfter, Waiting
 from chatwright.serving.engines.contract import Ability
 
 OnPiece = Callable[[Piece], None]
@@ -26,17 +27,17 @@ Emit = Callable[[int], bool]
 
 
 class SerialEngine(ABC):
-    """One thread, one reply at a time, in the order of arrival."""
+    """One thread, one reply at a time; those who wait take turns as everywhere."""
 
     abilities: frozenset[Ability] = frozenset()
 
     def __init__(self, context: int, vocab_size: int, queue: int) -> None:
         self.context, self.vocab_size, self.most = context, vocab_size, 1 + queue
-        self._queue, self._waiting = queue, deque[Ticket]()
+        self._queue, self._waiting, self._retry_after = queue, Waiting(), RetryAfter()
         self._changed = threading.Condition()
         self._running: Ticket | None = None
         self._closed = False
-        self._seconds, self._written, self._prompted = 1.0, 0, 0
+        self._written, self._prompted = 0, 0
         self._thread = threading.Thread(target=self._work, name="serial engine", daemon=True)
         self._thread.start()
 
@@ -51,8 +52,8 @@ class SerialEngine(ABC):
             if self._closed:
                 raise EngineClosed
             if len(self._waiting) >= self._queue + (self._running is None):
-                raise QueueFull(len(self._waiting), self._seconds * (len(self._waiting) + 1))
-            self._waiting.append(ticket)
+                raise QueueFull(len(self._waiting), self._retry_after.seconds(len(self._waiting)))
+            self._waiting.add(ticket)
             self._changed.notify_all()
         return ticket
 
@@ -77,7 +78,7 @@ class SerialEngine(ABC):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._running is None and not self._waiting, drain)
+            self._changed.wait_for(lambda: self._running is None and not len(self._waiting), drain)
             for ticket in [*self._waiting, *filter(None, [self._running])]:
                 ticket.cancel()
         self._thread.join(max(1.0, ends - time.monotonic()))
@@ -87,15 +88,25 @@ class SerialEngine(ABC):
             with self._changed:
                 self._running = None
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+                self._changed.wait_for(lambda: len(self._waiting) or self._closed)
+                if not len(self._waiting):
                     return
-                ticket = self._running = self._waiting.popleft()
+                ticket = self._running = self._waiting.next()
             begun = time.monotonic()
             self._answer(ticket)
-            self._seconds += 0.2 * (time.monotonic() - begun - self._seconds)
+            self._retry_after.heard(time.monotonic() - begun)
 
     def _answer(self, ticket: Ticket) -> None:
+        """Write one reply; whoever does not listen any more ends it, and not the thread."""
+        last = self._written_out(ticket)
+        with suppress(Exception):
+            ticket.deliver(last)
+
+    def _written_out(self, ticket: Ticket) -> Piece:
+        """Deliver all pieces of a reply but the last, which is returned.
+
+        What `deliver` raises ends the reply as what the model raises does.
+        """
         ask, ids = ticket.ask, list[int]()
         finish: list[Piece] = []
         room = min(ask.sampling.max_new_tokens, self.context - len(ask.prompt))
@@ -118,8 +129,7 @@ class SerialEngine(ABC):
         except Exception as error:
             ticket.error = GenerationFailed(str(error))
             ticket.error.__cause__ = error
-            ticket.deliver(Piece([], finish_reason="error"))
-            return
+            return Piece([], finish_reason="error")
         finally:
             self._written += len(ids)
-        ticket.deliver(finish[0] if finish else Piece([], finish_reason="cancelled"))
+        return finish[0] if finish else Piece([], finish_reason="cancelled")

@@ -116,12 +116,16 @@ def room_of(body: Mapping[str, Any], prompt: Sequence[int], context: int, option
             400, message, "messages" if "messages" in body else "prompt", "context_length_exceeded"
         )
     name = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
-    wanted = body.get(name)
-    most = options.max_tokens
+    room = context - len(prompt)
+    return min(room, wanted_tokens(body, options, name) or room)
+
+
+def wanted_tokens(body: Mapping[str, Any], options: ServerOptions, name: str = "max_tokens") -> int | None:
+    """How many tokens a reply may have by the request, else by the server; a wish above the server's is refused."""
+    wanted, most = body.get(name), options.max_tokens
     if most is not None and wanted is not None and wanted > most:
         raise ApiError(400, f"{name}={wanted} is more than this server's {most:,}", name, "invalid_value")
-    room = context - len(prompt)
-    return min(room, wanted or most or room)
+    return wanted or most
 
 
 def sampling_of(body: Mapping[str, Any], room: int) -> SamplingOptions:

@@ -77,7 +77,7 @@ class _Form:
         self.name, self.fingerprint = model.id, model.fingerprint
         self.tokenizer, self.scored = writer.tokenizer, body.get("logprobs") is not None
         self.with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        self.offsets = [0] * count
+        self.count = count
 
     def response(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         """A whole response, or one chunk: both are called the same here."""
@@ -93,10 +93,7 @@ class _Form:
     def scores(self, part: Part) -> dict[str, Any] | None:
         if not self.scored or not part.scores:
             return None
-        found, self.offsets[part.choice] = completion_scores(
-            part.scores, self.tokenizer, self.offsets[part.choice]
-        )
-        return found
+        return completion_scores(part.scores, self.tokenizer)
 
 
 def _choice(
@@ -117,7 +114,7 @@ async def _events(replies: Replies, form: _Form, note: Note) -> AsyncGenerator[b
 
 
 async def _whole(replies: Replies, form: _Form, note: Note) -> dict[str, Any]:
-    count = len(form.offsets)
+    count = form.count
     texts: list[list[str]] = [[] for _ in range(count)]
     scores: list[dict[str, list[Any]]] = [{} for _ in range(count)]
     finishes: list[str | None] = [None] * count
@@ -130,11 +127,13 @@ async def _whole(replies: Replies, form: _Form, note: Note) -> dict[str, Any]:
     said = ["".join(parts) for parts in texts]
     note.replied += said
     choices = [
-        _choice(number, said[number], _scored(scores[number]) if form.scored else None, finishes[number])
+        _choice(
+            number, said[number], _scored(scores[number], form) if form.scored else None, finishes[number]
+        )
         for number in range(count)
     ]
     return {**form.response(choices), "usage": replies.usage}
 
 
-def _scored(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    return found or {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+def _scored(found: dict[str, list[Any]], form: _Form) -> dict[str, list[Any]]:
+    return found or completion_scores([], form.tokenizer)

@@ -24,21 +24,16 @@ def chat_scores(scores: Sequence[Scored], tokenizer: Tokenizer) -> dict[str, Any
     return {"content": content, "refusal": None}
 
 
-def completion_scores(
-    scores: Sequence[Scored], tokenizer: Tokenizer, offset: int
-) -> tuple[dict[str, Any], int]:
-    """`logprobs` of a choice of a completion whose text so far has `offset` characters; and the next offset."""
-    found: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
-    for scored in scores:
-        word = _text(scored.token, tokenizer)
-        found["tokens"].append(word)
-        found["token_logprobs"].append(_finite(scored.logprob))
-        found["top_logprobs"].append(
-            {_text(token, tokenizer): _finite(logprob) for token, logprob in scored.top}
-        )
-        found["text_offset"].append(offset)
-        offset += len(word)
-    return found, offset
+def completion_scores(scores: Sequence[Scored], tokenizer: Tokenizer) -> dict[str, list[Any]]:
+    """`logprobs` of a choice of a completion."""
+    return {
+        "tokens": [_text(scored.token, tokenizer) for scored in scores],
+        "token_logprobs": [_finite(scored.logprob) for scored in scores],
+        "top_logprobs": [
+            {_text(token, tokenizer): _finite(logprob) for token, logprob in scored.top} for scored in scores
+        ],
+        "text_offset": [scored.start for scored in scores],
+    }
 
 
 def _token(token: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -51,7 +46,12 @@ def _token(token: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _text(token: int, tokenizer: Tokenizer) -> str:
-    return tokenizer.decode_bytes([token], skip_special=False).decode("utf-8", "replace")
+    """A token's text; a part of a character is told by its bytes, as OpenAI tells it."""
+    spelled = tokenizer.decode_bytes([token], skip_special=False)
+    try:
+        return spelled.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in spelled)
 
 
 def _finite(logprob: float) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatwright.errors import UserError
+from chatwright.generation.stopping import overlap
 from chatwright.serving.errors import ApiError
 from chatwright.tokenization.chat import Renderer
 
@@ -177,7 +178,7 @@ class CallReader:
         while True:
             before, begin, rest = self._held.partition(_BEGIN)
             if not begin:
-                cut = len(self._held) - _overlap(self._held, _BEGIN)
+                cut = len(self._held) - overlap(self._held, _BEGIN)
                 shown.append(self._held[:cut])
                 self._held = self._held[cut:]
                 return self._said(shown, calls)
@@ -229,10 +230,3 @@ class CallReader:
             return None
         self.calls += 1
         return Call(f"call_{secrets.token_hex(12)}", name, json.dumps(arguments, ensure_ascii=False))
-
-
-def _overlap(text: str, mark: str) -> int:
-    """How many characters at the end of `text` are the beginning of `mark`."""
-    return next(
-        (size for size in range(min(len(text), len(mark) - 1), 0, -1) if text.endswith(mark[:size])), 0
-    )

@@ -6,6 +6,7 @@ part of a statement, and none is refused by a database for its characters.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sqlalchemy import (
     inspect,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from chatwright.errors import UserError
 from chatwright.files import writing
@@ -33,7 +34,7 @@ from chatwright.runs import Run
 FILE = "votes.sqlite"
 _FILES = (".sqlite", ".sqlite3", ".db")
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-_PATIENCE_SECONDS = 10
+_PATIENCE_SECONDS, _LOOK_SECONDS = 10, 0.02
 # Any number that every process takes.
 _LOCK = "SELECT pg_advisory_xact_lock(6837217509)"
 # A value that is not there is NULL, and never JSON's null.
@@ -147,13 +148,26 @@ def _settle(engine: Engine, shown: str, create: bool, is_file: bool) -> None:
             raise UserError(f"{shown} holds no votes; give the database that `chatwright serve` writes to")
         return
     if is_file:
-        with engine.connect() as connection:
-            # one process may read while another writes
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        _let_readers_in(engine)
     with engine.begin() as connection:
         # of several processes that come first at once one makes the tables, and the others find them
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_file else _LOCK)
         TABLES.create_all(connection)
+
+
+def _let_readers_in(engine: Engine) -> None:
+    """One process may read while another writes (SQLite's write-ahead log)."""
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            return
+        except OperationalError:
+            # for this change SQLite does not wait, whatever its timeout
+            if time.monotonic() > ends:
+                raise
+            time.sleep(_LOOK_SECONDS)
 
 
 def _prepare(connection: Any, _: object) -> None:

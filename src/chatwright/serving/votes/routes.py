@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.formats import SkipRow
 from chatwright.data.records import Message
 from chatwright.errors import UserError
@@ -52,8 +52,7 @@ class VoteOptions:
     def __post_init__(self) -> None:
         if not 2 <= self.labelling_replies <= 26:
             raise UserError(f"labelling_replies={self.labelling_replies} must be from 2 to 26")
-        if self.labelling_tokens < 1:
-            raise UserError(f"labelling_tokens={self.labelling_tokens} must be at least 1")
+        at_least(self, 1, "labelling_tokens")
 
 
 def routes(store: VoteStore, served: Served, options: VoteOptions | None = None) -> list[Route]:

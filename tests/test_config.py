@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from chatwright.config import build, merge, option, parse_pairs, read_file
+from chatwright.config import at_least, build, merge, option, parse_pairs, read_file
 from chatwright.errors import UserError
 
 
@@ -53,6 +53,37 @@ def test_text_becomes_the_type_of_its_field() -> None:
 def test_what_does_not_fit_is_named(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said.replace("?", r"\?")):
         build(Options, values)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    count: int = 2
+    limit: int | None = None
+    factor: float = 1.0
+
+
+def test_options_from_the_least_on_pass_and_none_is_left_alone() -> None:
+    at_least(Sizes(), 2, "count", "limit")
+    at_least(Sizes(factor=0.5), 0.5, "factor")
+    at_least(Sizes(count=-1), 1, "factor")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least", "group", "said"),
+    [
+        (Sizes(count=1), 2, "", "count=1 must be at least 2"),
+        (Sizes(limit=0), 1, "model.", "model.limit=0 must be at least 1"),
+        (Sizes(limit=-30_000_000), 0, "", "limit=-30000000 must be at least 0"),
+        (Sizes(factor=-1.0), 0, "keep.", "keep.factor=-1 must be at least 0"),
+        (Sizes(factor=0.25), 0.5, "", "factor=0.25 must be at least 0.5"),
+    ],
+)
+def test_an_option_below_the_least_is_named_with_its_group(
+    sizes: Sizes, least: float, group: str, said: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        at_least(sizes, least, "count", "limit", "factor", group=group)
+    assert str(caught.value) == said
 
 
 def test_nested_keys_and_names_go_together_in_any_order() -> None:

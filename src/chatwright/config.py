@@ -31,6 +31,15 @@ def option(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+def at_least(options: object, least: float, *names: str, group: str = "") -> None:
+    """Refuse options below `least`; None is left alone. group: what stands before their names, as `model.`"""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < least:
+            said = f"{value:g}" if isinstance(value, float) else value
+            raise UserError(f"{group}{name}={said} must be at least {least}")
+
+
 def build(cls: type[T], values: Mapping[str, Any], place: str = "") -> T:
     """Make the frozen dataclass `cls` from a mapping; an unknown key or a value of the wrong type is refused.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.errors import UserError
 from chatwright.models.attention import Attention, KeyValueCache, band_mask, causal_mask, full_mask
 from chatwright.models.experts import Experts, Routing
@@ -62,7 +62,7 @@ class DecoderOptions:
     tied: bool = option(True, "whether the head shares the embedding's weights")
 
     def __post_init__(self) -> None:
-        self._at_least_1("vocab_size", "width", "layers", "heads", "context")
+        at_least(self, 1, "vocab_size", "width", "layers", "heads", "context", group="model.")
         if self.head_dim == 0 and self.width % self.heads:
             raise UserError(
                 f"model.width={self.width} is no multiple of model.heads={self.heads}; change one of them"
@@ -75,16 +75,11 @@ class DecoderOptions:
         for name, value in following.items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)
-        self._at_least_1("kv_heads", "head_dim", "feed_forward")
+        at_least(self, 1, "kv_heads", "head_dim", "feed_forward", group="model.")
         if self.heads % self.kv_heads:
             raise UserError(f"model.kv_heads={self.kv_heads} does not divide model.heads={self.heads}")
         if self.head_dim % 2 and self.parts.positions == "rotary":
             raise UserError(f"model.head_dim={self.head_dim} must be even for rotary positions")
-
-    def _at_least_1(self, *names: str) -> None:
-        for name in names:
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
 
     @property
     def routing(self) -> Routing | None:

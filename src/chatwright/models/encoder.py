@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.errors import UserError
 from chatwright.models.attention import Attention, causal_mask, full_mask
 from chatwright.models.heads.labels import pool, real_of
@@ -46,9 +46,8 @@ class EncoderOptions:
     pooler: bool = option(True, "whether it sums a row up in one state, for heads over rows")
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "width", "layers", "heads", "feed_forward", "context", "types"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
+        at_least(self, 1, "vocab_size", "width", "layers", "heads", group="model.")
+        at_least(self, 1, "feed_forward", "context", "types", group="model.")
         if self.width % self.heads:
             raise UserError(f"model.heads={self.heads} does not divide model.width={self.width}")
 

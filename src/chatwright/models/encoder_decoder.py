@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import IGNORE
 from chatwright.errors import UserError
 from chatwright.models.attention import Attention, KeyValueCache, attend, causal_mask, full_mask
@@ -49,17 +49,8 @@ class EncoderDecoderOptions:
     start: int = option(0, "token that every target begins after; a translation model's: the padding token")
 
     def __post_init__(self) -> None:
-        for name in (
-            "vocab_size",
-            "width",
-            "encoder_layers",
-            "decoder_layers",
-            "heads",
-            "feed_forward",
-            "context",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
+        at_least(self, 1, "vocab_size", "width", "encoder_layers", "decoder_layers", group="model.")
+        at_least(self, 1, "heads", "feed_forward", "context", group="model.")
         if self.width % 2 or self.width % self.heads:
             raise UserError(
                 f"model.width={self.width} must be even and a multiple of model.heads={self.heads}"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import IGNORE
 from chatwright.errors import UserError
 from chatwright.models.heads.language import token_outputs
@@ -48,9 +48,7 @@ class XLNetOptions:
     tied: bool = option(True, "whether the head shares the embedding's weights")
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "width", "layers", "heads", "feed_forward"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
+        at_least(self, 1, "vocab_size", "width", "layers", "heads", "feed_forward", group="model.")
         for name in ("memory", "clamp"):
             if getattr(self, name) < 0:
                 raise UserError(f"model.{name}={getattr(self, name)} must be 0 (no bound) or more")

@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import IGNORE, PADDING, Packed
 from chatwright.data.records import Document
-from chatwright.errors import UserError
 from chatwright.models.root import Root
 from chatwright.models.xlnet import XLNet, XLNetOptions
 from chatwright.objectives.causal import example_rows, stir
@@ -34,9 +33,8 @@ class PermutationOptions:
     within_documents: bool = option(True, "attention stays inside a document when several share a row")
 
     def __post_init__(self) -> None:
-        for name, least in (("share", 1), ("span", 1), ("memory", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"objective.{name}={getattr(self, name)} must be at least {least}")
+        at_least(self, 1, "share", "span", group="objective.")
+        at_least(self, 0, "memory", group="objective.")
 
 
 @dataclass(frozen=True)

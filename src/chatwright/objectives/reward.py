@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.groups import Group
 from chatwright.data.records import Comparison
 from chatwright.errors import UserError
@@ -41,8 +41,7 @@ class RewardOptions:
             raise UserError(f"objective.smoothing={self.smoothing} must be from 0 to below 0.5")
         if self.centre < 0:
             raise UserError(f"objective.centre={self.centre} must be 0 or more")
-        if self.heads < 1:
-            raise UserError(f"objective.heads={self.heads} must be at least 1")
+        at_least(self, 1, "heads", group="objective.")
 
 
 class PairwiseReward:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import IGNORE, PADDING, Packed, Rows, SequentialRows, StreamRows
 from chatwright.data.pair_store import PairRow, RowWriter
 from chatwright.data.records import Document
@@ -39,8 +39,7 @@ class SpanDenoisingOptions:
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
             raise UserError(f"objective.rate={self.rate:g} must be between 0 and 1")
-        if self.span < 1:
-            raise UserError(f"objective.span={self.span:g} must be at least 1")
+        at_least(self, 1, "span", group="objective.")
 
     def hidden(self, length: int) -> tuple[int, int]:
         """How many tokens of a text are hidden, and in how many spans; none of a text of one token."""

@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.corpora.documents import Tally
 from chatwright.corpora.reading.raw import TEXT_TYPES, is_known, kind
 from chatwright.corpora.reading.read import Source, discover, read
@@ -40,8 +40,7 @@ class EmbedOptions:
     batch: int = option(32, "texts that go through the model together")
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise UserError(f"batch={self.batch} must be at least 1")
+        at_least(self, 1, "batch")
 
 
 def embed(run: Place, texts: str | Sequence[str], **options: Any) -> NDArray[np.float32]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from chatwright.config import as_dict, option
-from chatwright.errors import UserError
+from chatwright.config import as_dict, at_least, option
 from chatwright.generation.filling import Filler
 from chatwright.recipes.verb import Place, verb
 
@@ -18,8 +17,7 @@ class FillOptions:
     top_k: int = option(5, "words shown for every gap")
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise UserError(f"top_k={self.top_k} must be at least 1")
+        at_least(self, 1, "top_k")
 
 
 @verb(FillOptions)

@@ -15,7 +15,7 @@ from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.errors import Interrupted, UserError
 
 _LARGEST_ANSWER = 16 << 20
@@ -39,10 +39,8 @@ class EndpointOptions:
     def __post_init__(self) -> None:
         if not _is_address(self.base_url):
             raise UserError(f"base_url={self.base_url} should be an address, as http://localhost:8000/v1")
-        for name, least in (("retries", 0), ("backoff", 0), ("temperature", 0), ("max_new_tokens", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"{name}={value} must be at least {least}")
+        at_least(self, 0, "retries", "backoff", "temperature")
+        at_least(self, 1, "max_new_tokens")
         if self.timeout <= 0:
             raise UserError(f"timeout={self.timeout} must be more than 0")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, TypeAlias
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.corpora.documents import Tally
 from chatwright.data.records import Comparison, Prompt
 from chatwright.errors import Interrupted, UserError
@@ -35,8 +35,7 @@ class EndpointJudgeOptions(EndpointOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.concurrency < 1:
-            raise UserError(f"concurrency={self.concurrency} must be at least 1")
+        at_least(self, 1, "concurrency")
 
 
 class EndpointJudge:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import regex
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.records import Prompt
 from chatwright.errors import UserError
 from chatwright.rewards.contract import row_name
@@ -230,9 +230,8 @@ class LengthOptions:
     scale: int = option(1000, "characters too many or too few that cost 1, the most that is lost")
 
     def __post_init__(self) -> None:
-        for name, least in (("shortest", 0), ("longest", 0), ("scale", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)} must be at least {least}")
+        at_least(self, 0, "shortest", "longest")
+        at_least(self, 1, "scale")
         if self.shortest > self.longest:
             raise UserError(f"shortest={self.shortest} must not be more than longest={self.longest}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from chatwright.config import build, option
+from chatwright.config import at_least, build, option
 from chatwright.errors import UserError
 from chatwright.registry import lookup
 
@@ -34,7 +34,7 @@ class LoopOptions:
     tensorboard: bool = option(False, "also write TensorBoard events into the run")
 
     def __post_init__(self) -> None:
-        at_least_1(self, "micro_tokens", "save_every", "eval_every")
+        at_least(self, 1, "micro_tokens", "save_every", "eval_every")
         if self.seed < 0:
             raise UserError(f"seed={self.seed} must be 0 or more")
         if self.learning_rate is not None and self.learning_rate <= 0:
@@ -54,15 +54,7 @@ class TrainingOptions(LoopOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_1(self, "batch_tokens", "context")
-
-
-def at_least_1(options: object, *names: str) -> None:
-    """Refuse counts below 1; None is left alone."""
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UserError(f"{name}={value} must be at least 1")
+        at_least(self, 1, "batch_tokens", "context")
 
 
 def named(kind: str, group: str | dict[str, Any], **defaults: Any) -> tuple[Any, Any]:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from chatwright.config import option
-from chatwright.errors import UserError
+from chatwright.config import at_least, option
 from chatwright.models.decoder import Decoder, Parts
 from chatwright.models.family import gpt2
 from chatwright.models.family.architecture import Architecture, PublicFormat, read_fields
@@ -30,8 +29,7 @@ class Gpt3Options(GptOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.band < 1:
-            raise UserError(f"model.band={self.band} must be at least 1")
+        at_least(self, 1, "band", group="model.")
 
     def band_of(self, layer: int) -> int | None:
         return self.band if layer % 2 else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.errors import UserError
 from chatwright.models.decoder import Decoder, DecoderOptions, Parts
 from chatwright.models.family.architecture import (
@@ -51,15 +51,13 @@ class LlamaOptions(DecoderOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rope_factor < 1:
-            raise UserError(f"model.rope_factor={self.rope_factor:g} must be at least 1")
+        at_least(self, 1, "rope_factor", group="model.")
         if not 0 < self.rope_low < self.rope_high:
             raise UserError(
                 f"model.rope_low={self.rope_low:g} must be more than 0 and less than "
                 f"model.rope_high={self.rope_high:g}"
             )
-        if self.rope_context < 1:
-            raise UserError(f"model.rope_context={self.rope_context} must be at least 1")
+        at_least(self, 1, "rope_context", group="model.")
 
     @property
     def scaling(self) -> RotaryScaling | None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import IGNORE, Rows
 from chatwright.data.pretraining.facts import TokenFacts
 from chatwright.data.pretraining.framed import Framed, frame
@@ -41,8 +41,7 @@ class ContrastiveOptions:
     temperature: float = option(0.05, "divides the cosines")
 
     def __post_init__(self) -> None:
-        if self.group < 2:
-            raise UserError(f"objective.group={self.group} must be at least 2")
+        at_least(self, 2, "group", group="objective.")
         if not 0 < self.cutoff < 1:
             raise UserError(f"objective.cutoff={self.cutoff:g} must be between 0 and 1")
         if self.temperature <= 0:

@@ -8,12 +8,11 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import Rows
 from chatwright.data.pretraining.facts import TokenFacts
 from chatwright.data.pretraining.framed import Framed
 from chatwright.data.pretraining.shuffled import ShuffledRows, shuffled
-from chatwright.errors import UserError
 from chatwright.models.heads.labels import numbered
 from chatwright.objectives.pretraining.text import Labelled, Text, example_facts, example_headed
 
@@ -25,8 +24,7 @@ class PositionOptions:
     pieces: int = option(4, "pieces of neighbouring sentences in a row")
 
     def __post_init__(self) -> None:
-        if self.pieces < 2:
-            raise UserError(f"objective.pieces={self.pieces} must be at least 2")
+        at_least(self, 2, "pieces", group="objective.")
 
 
 class Position(Labelled):

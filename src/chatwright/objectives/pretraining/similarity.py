@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.packing import Rows
 from chatwright.data.pretraining.facts import TokenFacts
 from chatwright.data.pretraining.framed import frame
@@ -38,8 +38,7 @@ class SimilarityOptions:
     temperature: float = option(0.05, "divides the differences of cosines in cosent")
 
     def __post_init__(self) -> None:
-        if self.group < 2:
-            raise UserError(f"objective.group={self.group} must be at least 2")
+        at_least(self, 2, "group", group="objective.")
         if self.temperature <= 0:
             raise UserError(f"objective.temperature={self.temperature:g} must be more than 0")
 

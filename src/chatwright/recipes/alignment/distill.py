@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.corpora.documents import Tally
 from chatwright.data.packing import PackedRows
 from chatwright.data.preferences import read_prompts
@@ -31,7 +31,7 @@ from chatwright.recipes.trained import wants_files
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import OpenRun, Run
 from chatwright.tokenization.tokenizer import Tokenizer
-from chatwright.training.options import at_least_1, named
+from chatwright.training.options import named
 from chatwright.training.rollouts.experience import frozen
 from chatwright.training.sources import by_count
 
@@ -54,7 +54,7 @@ class DistillVerbOptions(SupervisedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_1(self, "replies", "max_new_tokens")
+        at_least(self, 1, "replies", "max_new_tokens")
         if self.temperature < 0:
             raise UserError(f"temperature={self.temperature:g} must be 0 or more")
         if self.replies > 1 and not self.temperature:

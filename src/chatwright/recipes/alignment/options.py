@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.data.group_store import GroupRows
 from chatwright.errors import UserError
-from chatwright.training.options import LoopOptions, at_least_1
+from chatwright.training.options import LoopOptions
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PairOptions(LoopOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_1(self, "batch", "limit")
+        at_least(self, 1, "batch", "limit")
         if self.compile == "yes":
             raise UserError("compile=yes would compile again for every length of replies; leave compile= out")
 

@@ -13,13 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.errors import UserError
 from chatwright.evaluation.best_of import best_of_kl, expected_best, sizes
 from chatwright.files import atomic_write, writing
 from chatwright.insight.charts import spark
 from chatwright.rewards.judges import as_rows
-from chatwright.training.options import at_least_1
 from chatwright.training.rollouts.experience import Sampled
 
 DEMONSTRATIONS = "demonstrations.jsonl"
@@ -51,7 +50,7 @@ class BestOfNOptions:
     seed: int = option(0, "of every reply")
 
     def __post_init__(self) -> None:
-        at_least_1(self, "n", "per_prompt", "max_new_tokens")
+        at_least(self, 1, "n", "per_prompt", "max_new_tokens")
         if self.temperature <= 0:
             raise UserError(f"temperature={self.temperature:g} must be more than 0: replies are sampled")
         if (self.keep == "above") != (self.threshold is not None):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.corpora.reading.python_docs import entries, exists
 from chatwright.data import questions as maker
 from chatwright.data.echoes import echoes
@@ -44,9 +44,8 @@ class QuestionOptions:
         for name in ("seed", "unknown", "echoes"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)} must be 0 or more")
-        for name, least in (("rounds", 1), ("prompts", 2), ("validation_rows", 1), ("test_rows", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)} must be at least {least}")
+        at_least(self, 1, "rounds", "validation_rows", "test_rows")
+        at_least(self, 2, "prompts")
         if not 0 <= self.plain <= self.rounds:
             raise UserError(f"plain={self.plain} must be from 0 to rounds={self.rounds}")
         if not 0 <= self.kept_out <= 0.5:

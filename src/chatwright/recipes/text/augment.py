@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.corpora.augment.fields import places_of, put_at, text_at
 from chatwright.corpora.augment.thesaurus import built_in, read_thesaurus
 from chatwright.corpora.augment.ways import delete_words, replace_words, swap_words
@@ -54,8 +54,7 @@ class AugmentOptions:
         unknown = [way for way in self.ways if way not in WAYS]
         if unknown or not self.ways:
             raise UserError(f"ways={','.join(self.ways)}: give some of {', '.join(WAYS)}")
-        if self.copies < 1:
-            raise UserError(f"copies={self.copies} must be at least 1")
+        at_least(self, 1, "copies")
         if not 0 < self.share <= 0.5:
             raise UserError(f"share={self.share} must be above 0 and at most 0.5")
         if ("back_translation" in self.ways) != bool(self.translators):

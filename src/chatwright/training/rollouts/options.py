@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.errors import UserError
-from chatwright.training.options import LoopOptions, at_least_1
+from chatwright.training.options import LoopOptions
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RolloutOptions(LoopOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = ("iterations", "samples", "minibatches", "passes", "replies", "max_new_tokens")
-        at_least_1(self, *counts, "validation_prompts")
+        at_least(self, 1, *counts, "validation_prompts")
         if self.temperature <= 0:
             raise UserError(f"temperature={self.temperature:g} must be more than 0: replies are sampled")
         if self.samples % self.replies:

@@ -38,7 +38,7 @@ def test_good_stays_bad_goes_code_is_marked() -> None:
 
 def test_the_language_is_that_of_the_document_or_found() -> None:
     keywords = "Shoes online cheap store. Discount sale best price for shoes today. " * 4
-    loose = Quality(QualityOptions(max_repeats=2, max_top=2, min_stop_words=0.3))
+    loose = Quality(QualityOptions(max_repeats=1, max_top=1, min_stop_words=0.3))
     assert not loose(docs(keywords), Notes())
     assert loose(docs(keywords, language="sv"), Notes())
 

@@ -1,11 +1,13 @@
 import dataclasses
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chatwright.corpora.operators.quality.measures import measure
 from chatwright.corpora.operators.quality.rules import RULES, QualityOptions, breaches
+from chatwright.errors import UserError
 
 spec = importlib.util.spec_from_file_location("texts", Path(__file__).parent / "texts.py")
 assert spec and spec.loader
@@ -13,6 +15,7 @@ texts = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(texts)
 
 SENTENCES = [sentence + "." for sentence in texts.ENGLISH.rstrip(".").split(". ")]
+LONG = ("max_word_length", "max_hashes", "max_sentence", "zh_max_sentence")
 CLAUSES = [sentence + "。" for sentence in texts.CHINESE.rstrip("。").split("。")]
 
 
@@ -139,10 +142,33 @@ def test_every_threshold_is_used_and_every_rule_has_one() -> None:
 )
 def test_loose_thresholds_drop_nothing(name: str) -> None:
     everything = {
-        field.name: (0 if "min_" in field.name else 1e9)
+        field.name: (0 if "min_" in field.name else 1e9 if field.name in LONG else 1)
         for field in dataclasses.fields(QualityOptions)
         if field.name != "boilerplate_lines"
     }
-    assert reasons("cheap shoes #1 #2 \ufffd buy " * 20, "en", QualityOptions(**everything)) == []
-    strict = {**everything, name: 1e9 if "min_" in name else -1}
-    assert reasons(texts.ENGLISH.replace(". ", ".\n") * 4, "en", QualityOptions(**strict))
+    options = QualityOptions(**everything)
+    assert reasons("cheap shoes #1 #2 \ufffd buy " * 20, "en", options) == []
+    # Beyond what the options accept, so that every text breaks it.
+    object.__setattr__(options, name, 1e9 if "min_" in name else -1)
+    assert reasons(texts.ENGLISH.replace(". ", ".\n") * 4, "en", options)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"min_words": -3}, "quality.min_words=-3 must be at least 0"),
+        ({"zh_max_sentence": -0.5}, "quality.zh_max_sentence=-0.5 must be at least 0"),
+        ({"max_hashes": -1.0}, "quality.max_hashes=-1 must be at least 0"),
+        ({"max_broken": 2.0}, "quality.max_broken=2 is not a share between 0 and 1"),
+        ({"zh_min_letters": -0.1}, "quality.zh_min_letters=-0.1 is not a share between 0 and 1"),
+        ({"code_max_digits": 40.0}, "quality.code_max_digits=40 is not a share between 0 and 1"),
+    ],
+)
+def test_a_threshold_that_nothing_can_have_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        QualityOptions(**given)
+    assert str(caught.value) == said
+
+
+def test_the_ends_of_a_range_are_thresholds() -> None:
+    QualityOptions(min_words=0, max_hashes=0, max_word_length=50, max_repeats=1, min_stop_words=0)

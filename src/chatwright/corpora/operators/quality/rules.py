@@ -8,19 +8,31 @@ have no spaces, its sentences end in other marks. They were set where good and b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from chatwright.config import option
+from chatwright.config import at_least, option
 from chatwright.corpora.operators.quality.measures import Measures
+from chatwright.errors import UserError
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 CODE: Final = "code"
 MARKUP: Final = "markup"
+
+# Thresholds that are counts, lengths and ratios; every other one is a share.
+_NO_SHARES = (
+    "min_words",
+    "zh_min_characters",
+    "min_word_length",
+    "max_word_length",
+    "max_hashes",
+    "max_sentence",
+    "zh_max_sentence",
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,13 @@ class QualityOptions:
     max_repeated_lines: float = option(0.35, "share of characters in lines that were there before")
     code_max_repeats: float = option(0.9, "share of repeated n-grams in code and tables")
     code_max_digits: float = option(0.4, "share of digits in code and tables")
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, *_NO_SHARES, group="quality.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in _NO_SHARES and not 0 <= value <= 1:
+                raise UserError(f"quality.{field.name}={value:g} is not a share between 0 and 1")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from chatwright.config import build, merge, option, read_file, set_nested
+from chatwright.config import at_least, build, merge, option, read_file, set_nested
 from chatwright.errors import UserError
 from chatwright.registry import lookup
-from chatwright.training.options import at_least_1, named
+from chatwright.training.options import named
 
 PolicyVerb = Literal["ppo", "grpo", "rloo", "dpo", "best-of-n"]
 
@@ -27,9 +27,8 @@ class SampleOptions:
     cut: bool = option(False, "also compare replies that had not ended by then")
 
     def __post_init__(self) -> None:
-        for name, least in (("replies", 2), ("prompts", 1), ("max_new_tokens", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"samples.{name}={getattr(self, name)} must be at least {least}")
+        at_least(self, 2, "replies", group="samples.")
+        at_least(self, 1, "prompts", "max_new_tokens", group="samples.")
         if self.temperature <= 0:
             raise UserError(
                 f"samples.temperature={self.temperature:g} must be more than 0: replies are sampled"
@@ -44,8 +43,7 @@ class KeepOptions:
     prompts: int = option(128, "prompts that are taken out of the others, and only measured on")
 
     def __post_init__(self) -> None:
-        if self.prompts < 1:
-            raise UserError(f"keep.prompts={self.prompts} must be at least 1")
+        at_least(self, 1, "prompts", group="keep.")
 
 
 def _group(cls: type, help: str) -> Any:
@@ -81,7 +79,7 @@ class AlignOptions:
     keep: KeepOptions = _group(KeepOptions, "keep.by=judge or gold, .prompts=128 to decide on")
 
     def __post_init__(self) -> None:
-        at_least_1(self, "rounds")
+        at_least(self, 1, "rounds")
         if self.seed < 0:
             raise UserError(f"seed={self.seed} must be 0 or more")
         if self.keep.by == "gold" and self.gold is None:

@@ -421,9 +421,25 @@ def test_an_input_may_have_a_share_of_the_training_text(tmp_path: Path) -> None:
     ]
     report = build_corpus(inputs, tmp_path / "out", CorpusOptions(steps=(), mix={"books": "70%"}))
     books, web = (report.inputs[str(path)] for path in inputs)
-    assert 0.68 < books.train.characters / (books.train.characters + web.train.characters) < 0.72
+    reached = books.train.characters / (books.train.characters + web.train.characters)
+    assert 0.699 < reached < 0.701
+    assert [(each.share, each.wished_share) for each in (books, web)] == [
+        (round(reached, 4), 0.7),
+        (round(1 - reached, 4), None),
+    ]
     assert web.epochs == 1
     assert [warning for warning in report.warnings if "books" in warning and "stands 5." in warning]
+
+
+def test_a_share_that_long_texts_do_not_allow_is_told(tmp_path: Path) -> None:
+    write_rows(tmp_path / "books.jsonl", [f"book {i}" for i in range(100)])
+    write_rows(tmp_path / "web.jsonl", ["a long text " * 500, "a short text"])
+    inputs = [tmp_path / "books.jsonl", tmp_path / "web.jsonl"]
+    report = build_corpus(inputs, tmp_path / "out", CorpusOptions(steps=(), mix={"web": "20%"}))
+    share = report.inputs[str(inputs[1])].share
+    assert abs(share - 0.2) > 0.1
+    said = f"{inputs[1]} makes {share:.1%} of training, not 20.0% as wished: some of its texts are too long"
+    assert [warning for warning in report.warnings if warning.startswith(said)]
 
 
 def test_weights_for_what_is_not_there(tmp_path: Path) -> None:

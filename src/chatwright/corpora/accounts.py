@@ -5,7 +5,8 @@
     read, kept          Size: before and after all steps
     train, validation   Size: as written, with what weights repeat
     files               how many files the inputs held
-    inputs              {input: {"read", "kept", "train": Size, "epochs": times that it is in the training side}}
+    inputs              {input: {"read", "kept", "train": Size, "epochs": times that it is in the training side,
+                         "share": of training's characters (0 to 1), "wished_share": by `mix`, or null}}
     languages           {language: Size} of what is kept; "" where the step `language` did not run
     steps               a list; the first is `read`:
                         {"name", "options", "before": Size, "after": Size,
@@ -127,12 +128,14 @@ class StepAccount:
 
 @dataclass(frozen=True)
 class InOut:
-    """What one input gave, what of it the corpus holds, and how often each document stands in training."""
+    """What one input gave, what of it the corpus holds, how often it stands in training, and its share of that."""
 
     read: Size = field(default_factory=Size)
     kept: Size = field(default_factory=Size)
     train: Size = field(default_factory=Size)
     epochs: float = 1.0
+    share: float = 0.0
+    wished_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class CorpusReport:
         steps = [
             {name: step[name] for name in ("name", "before", "after")}
             | {kind: _without_samples(step[kind]) for kind in _KINDS}
-            | ({"clusters": _without_largest(step["clusters"])} if "clusters" in step else {})
+            | ({"clusters": without_largest(step["clusters"])} if "clusters" in step else {})
             for step in self.steps
         ]
         return {
@@ -226,7 +229,8 @@ def _clusters(notes: Notes, before: Size) -> dict[str, Any]:
     }
 
 
-def _without_largest(clusters: Mapping[str, Any]) -> dict[str, Any]:
+def without_largest(clusters: Mapping[str, Any]) -> dict[str, Any]:
+    """The clusters of a step without the texts of their documents."""
     return {name: value for name, value in clusters.items() if name != "largest"}
 
 

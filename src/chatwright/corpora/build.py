@@ -30,9 +30,9 @@ from chatwright.corpora.accounts import (
 from chatwright.corpora.choices import CorpusOptions, chosen_steps, input_wishes
 from chatwright.corpora.documents import path_text
 from chatwright.corpora.engine import parts
-from chatwright.corpora.engine.layout import SHARD_CHARACTERS, grouped, lay_out
+from chatwright.corpora.engine.layout import LAYOUT_FORMAT, SHARD_CHARACTERS, grouped, lay_out
 from chatwright.corpora.engine.parts import StoredArrays
-from chatwright.corpora.engine.plan import Round, adopt, content_key, make_plan
+from chatwright.corpora.engine.plan import Round, adopt, content_key, described, make_plan
 from chatwright.corpora.engine.running import InputError, Workers, choose_engine
 from chatwright.corpora.engine.stages import (
     Chain,
@@ -46,16 +46,19 @@ from chatwright.corpora.engine.stages import (
     step_of,
 )
 from chatwright.corpora.operators.contract import kept, make_step
-from chatwright.corpora.operators.mixing import WORTHWHILE, epochs
+from chatwright.corpora.operators.mixing import WORTHWHILE, Wish, epochs
 from chatwright.corpora.reading.discover import Source, discover
 from chatwright.corpora.reading.skipped import Skipped
 from chatwright.corpora.split import SIDES
 from chatwright.corpora.store import shards
 from chatwright.errors import UserError
 from chatwright.files import sync_directory, writing
+from chatwright.progress import say
 
 _MB = 1 << 20
 _UNIT_FILES = 4096
+_FAR = 0.01
+_UNLIKE = "the inputs, text_field, without, part_mb, limits or the version of chatwright are others"
 
 OnProgress = Callable[[str, float], None]
 """Told what is being done, and which share of it is: `("reading", 0.5)`."""
@@ -79,7 +82,7 @@ def build_corpus(
     """Make a corpus from files, folders, globs and named sources, as Parquet shards in `directory`.
 
     `stages` is where the stages' files lie and stay (else beside `directory`, and removed at the end); `reuse` such
-    a folder of another build. `identity` is a plain value that changes when what is read does (content hashes);
+    a folder of another build; what of it fits is told. `identity` is a plain value that changes when what is read does (content hashes);
     without it the inputs' names, sizes and times count. Raises UserError for inputs that cannot be read or hold no
     text, a step that fails, and a full disk. After an InputError, nothing of the stages is worth keeping.
     """
@@ -148,7 +151,7 @@ class _Build:
             for left in self._root.glob("*/*.tmp-*"):
                 left.unlink(missing_ok=True)
         if reuse:
-            adopt(self._plan, reuse)
+            self._adopt(reuse)
         ends = self._root / f"ends-{self._plan.key}-{options.seed}"
         with self._workers:
             units = self._read()
@@ -157,6 +160,18 @@ class _Build:
                 self._decide(round_)
             written = self._write(ends, units)
         return self._report(units, written)
+
+    def _adopt(self, other: Path) -> None:
+        """Take over what fits of another build's stages, and say what that is."""
+        plan = self._plan
+        goes_on = (plan.root / plan.read).exists()
+        taken = adopt(plan, other)
+        if taken:
+            anew = described(plan, [name for name in plan.folders() if not (plan.root / name).exists()])
+            say(f"  reuse: taken over {described(plan, taken)}; made anew {anew or 'only the shards'}")
+        elif not goes_on:
+            why = _UNLIKE if other.is_dir() else "that run kept no stages"
+            say(f"  reuse: nothing fits: {why}; all is made anew")
 
     def _times(self) -> list[int]:
         """When each file was written last."""
@@ -246,7 +261,8 @@ class _Build:
     def _write(self, ends: Path, units: Sequence[Mapping[str, Any]]) -> _Written:
         """Split and write."""
         options, names = self._options, list(self._parts)
-        key = content_key([self._plan.key, options.seed, options.validation, self._wishes, SHARD_CHARACTERS])
+        laid_out = [LAYOUT_FORMAT, options.seed, options.validation, self._wishes, SHARD_CHARACTERS]
+        key = content_key([self._plan.key, *laid_out])
         shards_place, pieces = self._root / f"shards-{key}", self._root / f"pieces-{key}"
         with writing(pieces):
             pieces.mkdir(exist_ok=True)
@@ -309,12 +325,15 @@ class _Build:
         accounts = self._accounts(units)
         kept, came, train = accounts[-1].sizes, read.by_input(), written.train.by_input()
         stayed = kept.by_input()
+        trained = max(1, written.train.total().characters)
         inputs = {
             name: InOut(
                 came.get(name, Size()),
                 stayed.get(name, Size()),
                 train.get(name, Size()),
                 round(written.epochs[name], 4),
+                round(train.get(name, Size()).characters / trained, 4),
+                self._wishes.get(name, Wish()).share,
             )
             for name in self._inputs
         }
@@ -329,7 +348,10 @@ class _Build:
             steps=step_accounts(read.total(), accounts),
             skipped=counted(self._skipped),
             skipped_files=self._skipped.files,
-            warnings=self._warnings + warnings_of(accounts) + _much_repeated(written.epochs),
+            warnings=self._warnings
+            + warnings_of(accounts)
+            + _much_repeated(written.epochs)
+            + _missed(inputs),
             seconds={a.name: round(a.seconds, 2) for a in accounts} | {"write": round(written.seconds, 2)},
         )
 
@@ -372,6 +394,15 @@ def _much_repeated(times_of: Mapping[str, float]) -> list[str]:
         f"{name} stands {times:.1f} times in training; past {WORTHWHILE:.0f} times text adds little"
         for name, times in times_of.items()
         if times > WORTHWHILE
+    ]
+
+
+def _missed(inputs: Mapping[str, InOut]) -> list[str]:
+    return [
+        f"{name} makes {one.share:.1%} of training, not {one.wished_share:.1%} as wished: "
+        "some of its texts are too long for that"
+        for name, one in inputs.items()
+        if one.wished_share is not None and abs(one.share - one.wished_share) > _FAR
     ]
 
 

@@ -185,8 +185,18 @@ def _inputs(
         shares = by_source.get(name, {})
         parts = [(colours.get(language, "none"), share * kept) for language, share in shares.items()]
         cells = [megabytes(read), megabytes(kept), f"{kept / max(1, read):.0%}", f"{entry['epochs']:g}"]
+        wished = f" of {entry['wished_share']:.1%} wished" if entry["wished_share"] is not None else ""
+        cells.append(f"{entry['share']:.1%}{wished}")
         rows.append(BarRow(name.removeprefix(folder), parts or [("none", kept)], cells))
-    titles = ("input", "kept, of the largest input", "read", "kept", "share", "times in training")
+    titles = (
+        "input",
+        "kept, of the largest input",
+        "read",
+        "kept",
+        "of read",
+        "times in training",
+        "of training",
+    )
     where = f'<p class="note">in {shown(folder)}</p>' if folder else ""
     return f"<h2>Inputs</h2>{where}{bar_table(titles, rows, most)}"
 

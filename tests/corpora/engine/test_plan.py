@@ -7,7 +7,7 @@ import pytest
 
 from chatwright import registry
 from chatwright.config import option
-from chatwright.corpora.engine.plan import Plan, Round, adopt, make_plan, option_files
+from chatwright.corpora.engine.plan import Plan, Round, adopt, described, make_plan, option_files
 from chatwright.errors import UserError
 
 
@@ -109,3 +109,12 @@ def test_what_another_run_has_of_the_plan_is_taken_over(tmp_path: Path) -> None:
     (new.root / old.read / "part.json").unlink()
     assert (old.root / old.read / "part.json").exists()
     assert adopt(new, old.root) == []
+
+
+def test_stages_in_words() -> None:
+    made = plan("aXY")
+    assert described(made, [*made.folders()]) == "read, a, X, Y"
+    assert (
+        described(made, [made.read, made.steps[1].signs, made.steps[2].folder]) == "read, signatures of X, Y"
+    )
+    assert described(made, []) == ""

@@ -92,6 +92,10 @@ def test_a_changed_step_does_again_only_what_depends_on_it(rows: Path, whole: Pa
     changed = ("near.similarity=0.95",)
     done = chatwright(*command(rows, out, *changed, f"reuse={whole}"))
     assert done.returncode == 0, done.stderr
+    assert (
+        "taken over read, clean, language, exact, signatures of paragraphs; made anew near, paragraphs"
+        in done.stderr
+    )
     linked = {
         folder.name for folder in (out / "stages").iterdir() if inodes(folder) <= inodes(whole / "stages")
     }
@@ -103,6 +107,30 @@ def test_a_changed_step_does_again_only_what_depends_on_it(rows: Path, whole: Pa
     assert not any(name.endswith("-near") or "05-paragraphs" in name for name in linked)
     assert chatwright(*command(rows, alone, *changed)).returncode == 0
     assert product(out) == product(alone) != product(whole)
+
+
+def test_what_is_taken_over_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, other = tmp_path / "rows.txt", tmp_path / "other.txt"
+    rows.write_text("A text of two sentences. It is short.")
+    other.write_text("Another text.")
+
+    def told(text: Path, name: str, reuse: Path, steps: str) -> list[str]:
+        capsys.readouterr()
+        cw.corpus(text, tmp_path / name, steps=steps.split(","), reuse=str(reuse))
+        return [line for line in capsys.readouterr().err.splitlines() if "reuse" in line]
+
+    old = cw.corpus(rows, tmp_path / "old", steps=("clean", "exact")).directory
+    bare = cw.corpus(rows, tmp_path / "bare", steps=("clean", "exact"), keep_stages=False).directory
+    assert told(rows, "same", old, "clean,exact") == [
+        "  reuse: taken over read, clean, exact; made anew only the shards"
+    ]
+    assert told(rows, "more", old, "clean,language,exact") == [
+        "  reuse: taken over read, clean; made anew language, exact"
+    ]
+    (said,) = told(other, "other", old, "clean,exact")
+    assert said.startswith("  reuse: nothing fits: the inputs, text_field, without, part_mb, limits or ")
+    (said,) = told(rows, "none", bare, "clean,exact")
+    assert said == "  reuse: nothing fits: that run kept no stages; all is made anew"
 
 
 def test_what_reuse_names_has_to_be_a_corpus(rows: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from chatwright.cli import main
 from chatwright.errors import UserError
 from chatwright.recipes.text.tokenizer_show import tokenizer_show
+from chatwright.tokenization.tokenizer import Tokenizer
+from chatwright.tokenization.train import TokenizerOptions, train_tokenizer
 from helpers.journey import Journey, make_journey
 
 
@@ -35,6 +37,28 @@ def test_two_words_are_one_verb(journey: Journey, capsys: pytest.CaptureFixture[
         if line[:7].strip().isdigit()
     ]
     assert numbers == [token["id"] for token in tokenizer_show(journey.tokenizer, "a b")["tokens"]]
+
+
+def test_of_nothing_there_is_nothing_to_show(journey: Journey, capsys: pytest.CaptureFixture[str]) -> None:
+    found = tokenizer_show(journey.tokenizer, "")
+    assert found["tokens"] == []
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing to show: the text is empty"
+
+
+def test_unknown_words_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backend = train_tokenizer(
+        ["the cat sees the dog"] * 20, TokenizerOptions(algorithm="wordpiece", vocab_size=176)
+    )
+    Tokenizer(backend).save(tmp_path)
+    found = tokenizer_show(tmp_path, "the 猫 sees the Ж")
+    assert found["unknown_tokens"] == round(2 / len(found["tokens"]), 4)
+    line, summary = capsys.readouterr().out.splitlines()[-2:]
+    assert line.count("[UNK]") == 2
+    assert summary.endswith(f" bytes a token ({2 / len(found['tokens']):.2%} unknown)")
+    assert tokenizer_show(tmp_path, "the dog")["unknown_tokens"] == 0
+    assert "unknown" not in capsys.readouterr().out
+    tokenizer_show(tmp_path, " \n")
+    assert capsys.readouterr().out.splitlines() == ["nothing to show: this tokenizer forgets white space"]
 
 
 def test_what_holds_no_tokenizer_is_refused(tmp_path: Path) -> None:

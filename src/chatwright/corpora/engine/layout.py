@@ -17,6 +17,9 @@ from chatwright.corpora.split import VALIDATION, sides
 SHARD_CHARACTERS = 1 << 26
 """About how much a shard holds: 64 MB of English, 190 MB of Chinese."""
 
+LAYOUT_FORMAT = 2
+"""Counts up when the same documents and wishes are laid out differently."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -39,7 +42,7 @@ def lay_out(
 
     `ends` holds for each part what `ends_of` told. `wishes` say how often each of the `inputs` stands in training, or
     which share of its characters it makes; validation holds a document once. `target` has `PART/sides` (int8) and
-    `PART/copies` (int16) for every part. Memory: 30 bytes a document.
+    `PART/copies` (int16) for every part. Memory: 80 bytes a document.
     """
     stored = [_End(**found) for found in StoredArrays([ends / f"{name}.npz" for name in names])]
     counts = [len(end.position) for end in stored]
@@ -53,8 +56,10 @@ def lay_out(
     train = found != VALIDATION
     sizes = np.bincount(source[train], characters[train], len(inputs)).astype(np.int64).tolist()
     times = epochs(dict(zip(inputs, sizes, strict=True)), wishes)
-    copies = _copies(np.array(list(times.values()))[source], places)
-    copies[~train] = 1
+    copies = np.ones(len(places), np.int16)
+    for number, wished in enumerate(times.values()):
+        of_input = train & (source == number)
+        copies[of_input] = _copies(wished, places[of_input], characters[of_input])
     cuts = np.cumsum(counts)[:-1]
     arrays = {}
     for name, *both in zip(names, np.split(found, cuts), np.split(copies, cuts), strict=True):
@@ -79,17 +84,24 @@ class _End:
         return known[self.source] if len(known) else self.source
 
 
-def _copies(times: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
-    """How often each document stands in training.
+def _copies(
+    times: float, places: npt.NDArray[np.float64], characters: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int16]:
+    """How often each document of one input stands in training, so that its characters stand `times` times.
 
-    The draws are the bits of their places, mixed by splitmix64's finish: equal texts are drawn alike.
+    All stand as often as `times` is whole; the rest goes to the documents of the smallest draws, as many as come
+    nearest to it. The draws are the bits of the places, mixed by splitmix64's finish: equal texts are drawn alike.
     """
+    whole = int(times)
+    if times == whole:
+        return np.full(len(places), whole, np.int16)
     bits = (places * 2.0**53).astype(np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
         bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
-    drawn = (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
-    whole = np.floor(times)
-    return (whole + (drawn < times - whole)).astype(np.int16)
+    rank: npt.NDArray[np.int64] = np.unique(bits, return_inverse=True)[1]
+    reached = np.concatenate([[0.0], np.cumsum(np.bincount(rank, characters))])
+    more = int(np.abs(reached - (times - whole) * characters.sum()).argmin())
+    return (whole + (rank < more)).astype(np.int16)
 
 
 def grouped(names: Sequence[str], sizes: Sequence[int], most: int) -> list[list[str]]:

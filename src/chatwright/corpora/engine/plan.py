@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -116,6 +116,18 @@ def content_key(values: Any) -> str:
     """Twelve characters that stand for plain values."""
     content = json.dumps(as_dict(values), sort_keys=True).encode()
     return hashlib.blake2b(content, digest_size=6).hexdigest()
+
+
+def described(plan: Plan, folders: Collection[str]) -> str:
+    """The stages whose files lie in some of the plan's `folders`, in words; "" where there are none."""
+    names = [("read", plan.read, "")] + [(step.name, step.folder, step.signs) for step in plan.steps]
+    found = []
+    for name, folder, signs in names:
+        if folder in folders:
+            found.append(name)
+        elif signs in folders:
+            found.append(f"signatures of {name}")
+    return ", ".join(found)
 
 
 def adopt(plan: Plan, other: Path) -> list[str]:

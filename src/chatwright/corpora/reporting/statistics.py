@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatwright.corpora.accounts import without_largest
 from chatwright.corpora.documents import Doc, byte_count
 from chatwright.corpora.operators import characters
 from chatwright.corpora.reporting.sample import CorpusSample
@@ -151,9 +152,7 @@ def near_duplicates(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None
             dropped = sum(happening["documents"] for happening in step["dropped"].values())
             share = dropped / max(1, step["before"]["documents"])
             clusters = step.get("clusters")
-            told = (
-                {name: value for name, value in clusters.items() if name != "largest"} if clusters else None
-            )
+            told = without_largest(clusters) if clusters else None
             return {"dropped": dropped, "share": round(share, 4), "clusters": told}
     return None
 

@@ -15,8 +15,9 @@ from chatwright.corpora.store import documents, stored
 from chatwright.data.chats import read_chats
 from chatwright.data.pairs import Fields, read_pairs
 from chatwright.errors import UserError
-from chatwright.progress import bar, say
+from chatwright.progress import bar
 from chatwright.recipes.text.corpus import TEXT
+from chatwright.recipes.text.tokenizer_rates import Measured, tell_rates
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import OpenRun, Run
 from chatwright.tokenization.special import ENDOFTEXT
@@ -25,16 +26,6 @@ from chatwright.tokenization.train import TokenizerOptions, train_tokenizer
 
 _MEASURED_DOCUMENTS = 2000
 _MEASURED_BYTES = 1_000_000
-_SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A text that compression is measured on; empty where its language or source is not known."""
-
-    text: str
-    language: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -132,30 +123,9 @@ def _train(
         backend = train_tokenizer(texts, options)
     trained = Tokenizer(backend)
     trained.save(run.directory, eos=ENDOFTEXT)
-    rate = bytes_per_token(trained, [one.text for one in measured])
-    say(f"  {trained.vocab_size:,} tokens, {rate:.2f} bytes of {what} a token")
-    parts = {}
-    for part in ("language", "source"):
-        others = _rates(trained, trained_on.get(part, ()), part)
-        rates = parts[f"{part}s"] = _rates(trained, measured, part) | others
-        if len(rates) > 1:
-            marks = dict.fromkeys(others, " (training text)")
-            shown = [f"{key}{marks.get(key, '')} {value:.2f}" for key, value in rates.items()]
-            say(f"  {part}s: {', '.join(shown[:_SHOWN])}{' …' if len(shown) > _SHOWN else ''}")
-    facts = {"vocab_size": trained.vocab_size, "bytes_per_token": round(rate, 4)}
     return run.finish(
-        ["tokenizer.json"], **facts, **{f"bytes_per_token_by_{name}": r for name, r in parts.items()}
+        ["tokenizer.json"], vocab_size=trained.vocab_size, **tell_rates(trained, what, measured, trained_on)
     )
-
-
-def _rates(tokenizer: Tokenizer, measured: Sequence[Measured], part: str) -> dict[str, float]:
-    """Bytes a token for each language or source, that with the most text first."""
-    texts: dict[str, list[str]] = {}
-    for one in measured:
-        if getattr(one, part):
-            texts.setdefault(getattr(one, part), []).append(one.text)
-    ordered = sorted(texts, key=lambda key: (-sum(map(len, texts[key])), key))
-    return {key: round(bytes_per_token(tokenizer, texts[key]), 4) for key in ordered}
 
 
 def _messages(chats: str, size: int) -> Iterator[str]:
@@ -163,9 +133,3 @@ def _messages(chats: str, size: int) -> Iterator[str]:
     every = max(1, Path(chats).stat().st_size // max(1, size))
     for chat in islice(read_chats(chats), 0, None, every):
         yield from (message.content for message in chat.messages)
-
-
-def bytes_per_token(tokenizer: Tokenizer, texts: Sequence[str]) -> float:
-    """Bytes of text that one token stands for, on average."""
-    tokens = sum(len(ids) for ids in tokenizer.encode_batch(texts))
-    return sum(len(text.encode("utf-8")) for text in texts) / max(1, tokens)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from chatwright.config import option
 from chatwright.progress import visible
+from chatwright.recipes.text.tokenizer_rates import rate_of
 from chatwright.recipes.verb import Place, verb
 from chatwright.runs import Run
 from chatwright.tokenization.tokenizer import Tokenizer
@@ -40,7 +41,9 @@ def tokenizer_show(run: Place, text: str, options: TokenizerShowOptions) -> dict
     tokenizer = Tokenizer.load(directory)
     ids = tokenizer.encode(text)
     pieces = [_spelled(tokenizer, index) for index in ids]
-    if options.ids:
+    if not ids:
+        print(f"nothing to show: {'this tokenizer forgets white space' if text else 'the text is empty'}")
+    elif options.ids:
         for index, piece in zip(ids, pieces, strict=True):
             print(f"{index:>7}  {piece}")
     elif sys.stdout.isatty():
@@ -50,11 +53,13 @@ def tokenizer_show(run: Place, text: str, options: TokenizerShowOptions) -> dict
         Console(soft_wrap=True).print(shown)
     else:
         print("|".join(pieces))
+    rate = rate_of(tokenizer, [text])
     size = len(text.encode("utf-8", "replace"))
-    rate = size / max(1, len(ids))
-    print(f"{len(ids):,} tokens, {size:,} bytes, {rate:.2f} bytes a token")
+    if ids:
+        said = f"{rate.bytes_per_token:.2f} bytes a token{rate.unknown_shown}"
+        print(f"{len(ids):,} tokens, {size:,} bytes, {said}")
     tokens = [{"id": index, "text": piece} for index, piece in zip(ids, pieces, strict=True)]
-    return {"run": str(run), "tokens": tokens, "bytes_per_token": round(rate, 4)}
+    return {"run": str(run), "tokens": tokens, **vars(rate)}
 
 
 def _spelled(tokenizer: Tokenizer, index: int) -> str:
